@@ -153,7 +153,7 @@ def _step_of_default(scale: Scale, contender: str) -> Callable[[], object]:
     small = scale.pick([], ["data.size=[64,32]", "data.load_size=[64,32]", "discriminator.options.width=8"])
     config = resolve("default", sets=[f"compile={str(how == COMPILED).lower()}", *small])
     torch.manual_seed(0)
-    method = build_method(config, scale.device, precision, total=10**6)
+    method = build_method(config, scale.device, precision)
     width, height = config.data.size
     sim, real = (torch.rand(config.data.batch_size, 3, height, width, device=scale.device) * 2 - 1 for _ in range(2))
     return partial(method.step, Batch(sim, real))
@@ -248,7 +248,7 @@ def synchronisation(scale: Scale) -> list[Row]:
     for recipe in scale.pick(("default", "labelled", "vkitti2kitti", "cyclegan", "cut"), ("default",)):
         sets = ["compile=false", "classes.names=[road,sky]", "data.batch_size=1"]
         config = resolve(recipe, sets=[*sets, *scale.pick([], ["data.size=[64,32]", "data.load_size=[64,32]"])])
-        method = build_method(config, scale.device, scale.pick("bf16", "fp32"), total=100)
+        method = build_method(config, scale.device, scale.pick("bf16", "fp32"))
         averages, (width, height) = build_averages(config, method), config.data.size
         masks = {"segmentation": torch.randint(0, 2, (1, height, width), device=scale.device)}
         images = [torch.rand(1, 3, height, width, device=scale.device) * 2 - 1 for _ in range(2)]

@@ -24,7 +24,7 @@ from sim2real.training.data import UnpairedImages, build_loader
 
 _WINDOW = (256, 256)
 _SCALES: dict[str, tuple[int, int] | None] = {"a window": None, "scaled to 286, a window": (286, 286)}
-_FRAMES = {(1242, 375): 400, (3840, 2160): 32}  # images per measurement, with newly started workers
+_FRAMES = {(1242, 375): 300, (3840, 2160): 32}  # images per measurement, with newly started workers
 _QUICK_FRAMES = {(320, 280): 4}
 _DIFFERENT = 8  # files of each kind
 _WORKERS = (0, 1, 2)

@@ -4,6 +4,7 @@ translate = sim2real.load("runs/town")
 after = translate(before)  # RGB uint8 (H, W, 3) or (N, H, W, 3), any size
 """
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -12,7 +13,7 @@ import numpy as np
 
 from sim2real.camera import Camera
 from sim2real.devices import resolve_device, resolve_precision
-from sim2real.engines.base import EngineSettings
+from sim2real.engines.base import EngineSettings, ways_to_compute
 from sim2real.model import CameraChoice, GeneratorInfo, find_model, load_generator
 
 if TYPE_CHECKING:
@@ -192,31 +193,31 @@ def load(
     """
     generator, info = load_generator(find_model(Path(run_or_file), direction))
     device = resolve_device(device)
-    found: str = resolve_precision(precision, device)
-    if precision == "auto" and found != "fp32":
-        found = _faster(generator, device, found)
-    settings = EngineSettings(device=device, precision=found)
+    found = resolve_precision(precision, device)
+    ways = ways_to_compute(device, dict.fromkeys(["fp32", found]) if precision == "auto" else [found])
+    settings = _fastest(generator, ways)
     return Translator(generator, info, settings, guided_size=info.guided_size(transfer), camera=info.camera_of(camera))
 
 
-def _faster(generator: "nn.Module", device: str, reduced: str) -> str:
-    """Return the precision in which a generator is faster on a small image, ``"fp32"`` or the reduced one.
+def _fastest(generator: "nn.Module", ways: Mapping[str, EngineSettings]) -> EngineSettings:
+    """Return the settings with which a generator is fastest on a small image, of which the first are the most exact.
 
-    Generators that are fast anyway are fp32, so that their images are the same whenever they are loaded.
+    Those are taken for generators that are fast anyway, so that their images are the same whenever they are loaded.
     """
     from sim2real.capabilities import blank_inputs, capabilities
     from sim2real.engines.torch import TorchEngine
     from sim2real.timing import fastest
 
+    exact, *others = ways
     can = capabilities(generator)
-    if can.cpu_only:
-        return "fp32"
+    if can.cpu_only or not others:
+        return ways[exact]
     width, height = can.fixed_size or (_SIDE, _SIDE)
     images = np.zeros((1, *([can.clip_length] if can.clip_length > 1 else []), height, width, 3), np.uint8)
     inputs, seeds = blank_inputs(can, height, width), np.zeros(1, np.uint64)
-    calls = {}
-    for precision in ("fp32", reduced):
-        engine = TorchEngine(generator, EngineSettings(device=device, precision=precision))
-        calls[precision] = partial(engine, images, inputs=inputs, seeds=seeds)
+    calls = {
+        name: partial(TorchEngine(generator, settings), images, inputs=inputs, seeds=seeds)
+        for name, settings in ways.items()
+    }
     choice = fastest(calls)
-    return "fp32" if choice.seconds["fp32"] < _FAST else choice.name
+    return ways[exact if choice.seconds[exact] < _FAST else choice.name]

@@ -39,7 +39,7 @@ def wait() -> None:
 def test_a_training_step_never_waits_for_the_device(recipe: str, precision: str) -> None:
     config = resolve(recipe, sets=[*SMALL, "data.size=[128,64]", "data.load_size=[128,64]", "classes.names=[a,b]"])
     torch.manual_seed(0)
-    method = build_method(config, DEVICE, precision, total=100)
+    method = build_method(config, DEVICE, precision)
     averages, spec = build_averages(config, method), spec_of(method)
     sim, real = (torch.rand(2, 3, 64, 128, device=DEVICE) * 2 - 1 for _ in range(2))
     inputs = blank_inputs(spec.sim.kinds, sim), blank_inputs(spec.real.kinds, real)

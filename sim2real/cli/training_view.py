@@ -82,8 +82,8 @@ def show_start(trainer: "Trainer") -> None:
         f"{len(sim.held_out)} and {len(real.held_out)} held out; {trainer.total} steps on {trainer.device} in "
         f"{trainer.precision}; {sizes}; into {trainer.run.path}"
     )
-    if trainer.why_precision:
-        err.print(f"precision {trainer.why_precision}")
+    for line in trainer.choices:
+        err.print(line)
     if trainer.config.recipe in _BLIND and all("segmentation" in frame.labels for frame in sim.train):
         err.print("all simulated frames have masks: --recipe labelled also learns from masks")
     if extracted := [each for origin in real.origins for each in origin.extracted]:

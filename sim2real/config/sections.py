@@ -472,8 +472,8 @@ class Config(Section):
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:0"`` or ``"mps"``.
         precision: Floating-point type of the networks' computations. ``"auto"``: bf16 if a timed step is more
             than 5 % faster in it, otherwise fp32; always fp32 for trainings of less than a minute.
-        compile: Compile the networks, which takes minutes and makes every step faster. ``"auto"``: only where it pays
-            off.
+        compile: Compile the networks, which takes minutes and makes most steps faster. ``"auto"``: for trainings of
+            2000 steps or more on a GPU or in bf16, if a timed step is more than 5 % faster.
         deterministic: Make two runs with the same seed equal bit for bit, at some cost in speed.
         init: Distribution from which the initial weights of convolutions are sampled.
         ema_decay: Decay of the moving average of the generators' weights, which conversions use; 0: no average.

@@ -54,6 +54,7 @@ class Inference:
         self._settings = EngineSettings(
             device=plan.device,
             precision=record.precision,
+            channels_last=record.channels_last,
             batch_size=record.batch_size,
             compile=tuple((width, height) for width, height in record.compile),
             calibration=tuple(plan.source / job.path for job in evenly(frames, _CALIBRATION)),

@@ -80,6 +80,7 @@ class Record:
         device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
         batch_size: Frames per batch of the engine.
+        channels_last: Whether fp32 images lie in memory pixel by pixel, which changes results by rounding.
         compile: Sizes [W, H] of frames that the engine is compiled for.
         tile: Side of the tiles in pixels; 0 for no tiles.
         tile_above: Frames with more pixels than this are translated in tiles.
@@ -132,6 +133,7 @@ class Record:
     limit: Positive | None
     frames: Count
     files: Count
+    channels_last: bool = False
     gate: Annotated[list[str], Rule("rules of a gate", _is_gate)] = field(default_factory=list)
     rejected: Rejected = "quarantine"
     resize: Size | None = None

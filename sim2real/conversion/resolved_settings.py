@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sim2real.conversion.resized_files import size_of
-from sim2real.conversion.trial import fastest_engine, middle_frame, safe_precision
+from sim2real.conversion.trial import fastest_engine, fastest_way, middle_frame, repays_compiling
 from sim2real.devices import free_memory, kind_of, resolve_device, resolve_precision
-from sim2real.engines.base import EngineSettings
+from sim2real.engines.base import EngineSettings, ways_to_compute
 from sim2real.engines.cost import Cost, cost_of
 from sim2real.engines.guided import seen_size
 from sim2real.engines.tiling import check_tiling
@@ -48,10 +48,11 @@ class Machine:
     Attributes:
         free_memory: Returns the free memory of a device in bytes.
         precision: Returns the precision for a requested one and a device.
-        safe_precision: Returns the precision that wins a trial.
+        fastest_way: Returns the settings of the engine torch that win a trial.
         cost_of: Returns the cost of a generator; raises RuntimeError if it cannot be estimated.
         fastest_engine: Returns the engine that wins a trial.
         compiler: Returns whether torch.compile is expected to work on a kind of device.
+        repays_compiling: Returns whether compilation wins a trial.
         worth_compiling: Kind of device -> multiplications that are worth a minute of compilation; 4e13 are
             110 frames of 1242x375 with ResNet-9.
         worth_trying: Kind of device -> multiplications that are worth a trial of every engine.
@@ -59,10 +60,11 @@ class Machine:
 
     free_memory: Callable[[str], int] = free_memory
     precision: Callable[[str, str], str] = resolve_precision
-    safe_precision: Callable[..., str] = safe_precision
+    fastest_way: Callable[..., EngineSettings] = fastest_way
     cost_of: "Callable[[nn.Module], Cost]" = cost_of
     fastest_engine: Callable[..., str] = fastest_engine
     compiler: Callable[[str], bool] = _compiler
+    repays_compiling: Callable[..., bool] = repays_compiling
     worth_compiling: Mapping[str, float] = field(default_factory=lambda: {"cpu": 4e13, "cuda": 4e15})
     worth_trying: Mapping[str, float] = field(default_factory=lambda: {"cpu": 1e13, "cuda": 1e15, "mps": 1e14})
 
@@ -102,6 +104,7 @@ def resolve_settings(
         record = replace(
             record,
             precision=precision,
+            channels_last=kept.channels_last and precision == kept.precision,
             batch_size=record.batch_size or kept.batch_size,
             compile=kept.compile if record.engine == "torch" else [],
             tile=kept.tile if options.tile == "auto" else record.tile,
@@ -126,12 +129,11 @@ def _choose(  # noqa: PLR0917
     kind = kind_of(place)
     images = [plan.source / job.path for job in plan.jobs if job.translate]
     sample = cache(lambda: middle_frame(can, images, plan.read_inputs, guided_size))
-    if record.precision == "auto":
-        precision = (
-            "fp32"
-            if can.cpu_only
-            else machine.safe_precision(generator, device, precision, sample, notify, frames=len(images))
-        )
+    way = EngineSettings(device=place, precision="fp32" if can.cpu_only else precision)
+    too_large = can.any_precision and kind != "cpu"  # perhaps, for fp32
+    if record.precision == "auto" and not can.cpu_only and not too_large:
+        ways = ways_to_compute(place, dict.fromkeys(["fp32", precision]))
+        way = machine.fastest_way(generator, ways, sample, notify, frames=len(images))
     if tile:
         check_tiling(generator)
     cost = _estimated_cost(machine, generator, notify) if can.exportable else Cost(0, 0)
@@ -141,21 +143,25 @@ def _choose(  # noqa: PLR0917
     compiled = []
     if engine in {"auto", "torch"} and not fixed and machine.compiler(kind):
         compiled = [size for size in sizes if work[size] >= machine.worth_compiling[kind]][:_SIZES]
-    pixels = _affordable_pixels(machine, cost, place, precision)
+    pixels = _affordable_pixels(machine, cost, place, way.precision)
     if options.tile == "auto" and pixels and not can.whole_pictures and not guided_size:
         tile, tile_above = _power_of_two(int(pixels**0.5) // 4, *_TILE), pixels
+    frequent = next(iter(sizes), None)
+    batch_size = 1 if can.of_sequences else record.batch_size or _batch_size(kind, frequent, pixels)
+    way = replace(way, batch_size=batch_size, compile=tuple(compiled))
+    if compiled and not machine.repays_compiling(generator, way, sample, notify):
+        way = replace(way, compile=())
     if engine == "auto":
         engine = "torch"
         if can.exportable and not averages_grids and sum(work.values()) >= machine.worth_trying[kind]:
-            settings = EngineSettings(device=place, precision=precision, compile=tuple(compiled))
-            engine = machine.fastest_engine(generator, settings, sample, notify)
-    frequent = next(iter(sizes), None)
+            engine = machine.fastest_engine(generator, replace(way, batch_size=1), sample, notify)
     return replace(
         record,
         engine=engine,
-        precision=precision,
-        batch_size=1 if can.of_sequences else record.batch_size or _batch_size(kind, frequent, pixels),
-        compile=[list(size) for size in compiled] if engine == "torch" else [],
+        precision=way.precision,
+        channels_last=way.channels_last and engine == "torch",
+        batch_size=batch_size,
+        compile=[list(size) for size in way.compile] if engine == "torch" else [],
         tile=tile,
         tile_above=tile_above,
     )

@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim2real.capabilities import PAST, Capabilities, capabilities
+from sim2real.capabilities import PAST, Capabilities, blank_inputs, capabilities
 from sim2real.conversion.carry import SourceError
 from sim2real.datasets.inputs import Inputs
-from sim2real.devices import kind_of
 from sim2real.engines.base import Engine, EngineSettings
 from sim2real.engines.guided import seen_size, shrunk, shrunk_inputs
-from sim2real.errors import DatasetError, ImageError, SettingsError, Sim2RealError
+from sim2real.errors import (
+    CannotCompileError,
+    DatasetError,
+    ImageError,
+    OutOfMemoryError,
+    SettingsError,
+    Sim2RealError,
+)
 from sim2real.imageio import read_rgb
 from sim2real.registry import registry
 from sim2real.timing import Choice, fastest
@@ -24,6 +30,8 @@ from sim2real.timing import Choice, fastest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
+
+Fastest = Callable[[Mapping[str, Callable[[], object]]], Choice]
 
 _AGREEMENT = 45.0  # dB, least PSNR to torch's picture in fp32
 _PATCH = 256  # side in pixels of the patch that precisions are compared on
@@ -146,51 +154,91 @@ def fastest_engine(
     return best
 
 
-def safe_precision(
+def fastest_way(
     generator: "nn.Module",
-    device: str,
-    precision: str,
+    ways: Mapping[str, EngineSettings],
     sample: Callable[[], Sample | None],
     notify: Callable[[str], None],
     *,
     frames: int = 1,
-    fastest: Callable[[Mapping[str, Callable[[], object]]], Choice] = fastest,
-) -> str:
-    """Return the precision if it is faster than fp32 and its picture of a frame agrees, else ``"fp32"``.
+    fastest: Fastest = fastest,
+) -> EngineSettings:
+    """Return the settings with which the engine torch is fastest and its picture of a frame agrees.
 
-    Short conversions are fp32. A generator that is as good in any precision is not tried on a GPU.
+    Short conversions are computed in the first way.
 
     Args:
         generator: The generator to run.
-        device: The device to run it on.
-        precision: The precision to try.
+        ways: Name -> settings, the most exact ones first; see :func:`sim2real.engines.base.ways_to_compute`.
         sample: Returns the frame; None if there is none.
         notify: Called with a line on the choice.
         frames: Number of frames to translate.
-        fastest: Times the two precisions.
+        fastest: Times the ways.
     """
-    free = capabilities(generator).any_precision
-    if free and kind_of(device) != "cpu":  # it may be too large for fp32, and GPUs with bf16 are faster in it
-        return precision
-    frame = sample() if precision != "fp32" else None
+    exact, *others = ways
+    frame = sample() if others else None
     if frame is None:
-        return precision
+        return ways[[*ways][-1]]
     patch = frame.patch(_PATCH)
-    engines = {
-        each: make_engine("torch", generator, EngineSettings(device=device, precision=each))
-        for each in ("fp32", precision)
-    }
-    choice = fastest({each: partial(patch.through, engine) for each, engine in engines.items()})
-    if choice.seconds["fp32"] * frames * frame.images.size / patch.images.size < _SHORT:
-        return "fp32"
-    if choice.name != "fp32" and not free:
-        agreement = psnr(*(patch.through(engine) for engine in engines.values()))
+    engines = {name: make_engine("torch", generator, settings) for name, settings in ways.items()}
+    try:
+        choice = fastest({name: partial(patch.through, engine) for name, engine in engines.items()})
+    except OutOfMemoryError:
+        return ways[[*ways][-1]]  # the smallest
+    if choice.seconds[exact] * frames * frame.images.size / patch.images.size < _SHORT:
+        return ways[exact]
+    if choice.name != exact and not capabilities(generator).any_precision:
+        agreement = psnr(patch.through(engines[exact]), patch.through(engines[choice.name]))
         if agreement < _AGREEMENT:
-            from_fp32 = f"its picture is {agreement:.0f} dB from that of fp32, not {_AGREEMENT:.0f}"
-            notify(f"{precision} is not used: {from_fp32}")
-            return "fp32"
+            notify(
+                f"{choice.name} is not used: its picture is {agreement:.0f} dB from that of {exact}, "
+                f"not {_AGREEMENT:.0f}"
+            )
+            rest = {name: settings for name, settings in ways.items() if name != choice.name}
+            return fastest_way(generator, rest, sample, notify, frames=frames, fastest=fastest)
     notify(f"precision {choice.told}")
-    return choice.name
+    return ways[choice.name]
+
+
+def repays_compiling(
+    generator: "nn.Module",
+    settings: EngineSettings,
+    sample: Callable[[], Sample | None],
+    notify: Callable[[str], None],
+    fastest: Fastest = fastest,
+) -> bool:
+    """Return whether the engine torch is faster on a frame if it is compiled as the settings say; this takes a minute.
+
+    Args:
+        generator: The generator to run.
+        settings: Settings of the engine, with the sizes to compile for.
+        sample: Returns the frame; None if there is none.
+        notify: Called with a line on the choice.
+        fastest: Times the two engines.
+    """
+    frame = sample()
+    if frame is None:
+        return False
+    height, width = frame.images.shape[-3:-1]
+    sizes = ((width, height),) if (width, height) in settings.compile else settings.compile[:1]
+    (width, height), can = sizes[0], capabilities(generator)
+    images = np.resize(frame.images, (settings.batch_size, height, width, 3))
+    inputs = blank_inputs(can, height, width, settings.batch_size)
+    seeds = np.zeros(settings.batch_size, np.uint64)
+    try:
+        engines = {
+            name: make_engine("torch", generator, replace(settings, compile=compiled))
+            for name, compiled in (("uncompiled", ()), ("compiled", sizes))
+        }
+        calls = {name: partial(engine, images, **extras(engine, inputs, seeds)) for name, engine in engines.items()}
+        choice = fastest(calls)
+    except CannotCompileError as error:
+        notify(f"continuing without compilation: {error}")
+        return False
+    except OutOfMemoryError:
+        return False
+    notify(choice.told)
+    return choice.name == "compiled"
 
 
 def middle_frame(

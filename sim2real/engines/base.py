@@ -1,11 +1,11 @@
 """The interface of engines."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -19,6 +19,8 @@ class EngineSettings:
         device: ``"cpu"``, ``"cuda"``, ``"cuda:i"`` or ``"mps"``.
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
         batch_size: Number of images in most calls.
+        channels_last: Whether fp32 images lie in memory pixel by pixel instead of channel by channel; those in other
+            precisions always do.
         compile: Sizes (W, H) that occur often enough for the engine to spend a minute on optimising itself for them.
         calibration: Images spread over the dataset, for engines that calibrate themselves; may be empty.
         read_inputs: Returns the labels that the generator sees for one of the ``calibration`` images, on its pixels,
@@ -28,9 +30,20 @@ class EngineSettings:
     device: str
     precision: str
     batch_size: int = 1
+    channels_last: bool = False
     compile: tuple[tuple[int, int], ...] = ()
     calibration: tuple[Path, ...] = ()
     read_inputs: "Callable[[Path], Mapping[str, NDArray[Any]]]" = field(default=lambda _path: {})
+
+
+def ways_to_compute(device: str, precisions: "Iterable[str]") -> dict[str, EngineSettings]:
+    """Return how a network can be computed in some precisions, by name, in the order of the precisions."""
+    ways = {}
+    for precision in precisions:
+        ways[precision] = EngineSettings(device=device, precision=precision)
+        if precision == "fp32" and not device.startswith("mps"):
+            ways["fp32 in channels-last layout"] = replace(ways[precision], channels_last=True)
+    return ways
 
 
 class Engine(Protocol):

@@ -53,8 +53,8 @@ class TorchEngine:
         self.fixed_size = self._can.fixed_size
         self._device = torch.device("cpu" if self._can.cpu_only else settings.device)
         self._type = _TYPES[settings.precision]
-        plain = settings.precision == "fp32" or self._device.type == "mps"
-        self._layout = torch.contiguous_format if plain else torch.channels_last
+        channels_last = settings.channels_last or (settings.precision != "fp32" and self._device.type != "mps")
+        self._layout = torch.channels_last if channels_last else torch.contiguous_format
         self._stride: int = getattr(generator, "stride", 1)
         self._generator = prepared(generator).to(self._device).to(memory_format=self._layout)
         if self._can.cpu_only:

@@ -171,12 +171,13 @@ def resumed(
     base = own.model_dump(mode="json", exclude_none=True)
     new = resolve(recipe, file, sets, base, settings, **flags)
     refuse_changes(folder, new)
-    return with_kept_precision(new, own)
+    return with_kept_choices(new, own)
 
 
-def with_kept_precision(config: "Config", own: "Config") -> "Config":
-    """Return settings in which the precision ``"auto"`` is replaced by what the run has chosen."""
-    return config if config.precision != "auto" else config.model_copy(update={"precision": own.precision})
+def with_kept_choices(config: "Config", own: "Config") -> "Config":
+    """Return settings in which the precision and the compilation ``"auto"`` are what the run has chosen."""
+    kept = {name: getattr(own, name) for name in ("precision", "compile") if getattr(config, name) == "auto"}
+    return config.model_copy(update=kept)
 
 
 def refuse_changes(folder: Path, new: "Config") -> None:
@@ -190,7 +191,7 @@ def refuse_changes(folder: Path, new: "Config") -> None:
 
     refuse_imported(folder)
     own = RunFolder(folder).read_config()
-    if changed := differences(own, with_kept_precision(new, own)):
+    if changed := differences(own, with_kept_choices(new, own)):
         raise SettingsError(
             f"{folder}: a run keeps its settings when it is resumed: {'; '.join(changed[:3])}; "
             "use the settings that it was started with, or start another --run"

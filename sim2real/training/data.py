@@ -26,7 +26,7 @@ from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.devices import kind_of
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.files import write_whole
-from sim2real.imageio import Cutting, read_scaled
+from sim2real.imageio import Box, Cutting, read_scaled
 from sim2real.methods.base import Batch
 from sim2real.orphans import end_with_parent
 from sim2real.training.domains import Domain, stamp_of
@@ -36,6 +36,7 @@ from sim2real.training.specs import PLAIN, DataSpec, followers
 _BOTH = 2  # key of the seeds that both sides share; 0 and 1 are those of the single sides
 _AHEAD = 4  # batches that each worker makes ahead of time
 SKIPPED = "skipped: "
+_LARGE = 1_000_000  # pixels from which it is worth 0.4 ms to know which rows need not be decoded
 _LEFT_FREE = 2**31  # bytes of the disk that the cache leaves free, e.g. for checkpoints
 
 
@@ -202,6 +203,9 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         windows = (each.window(corner, self.augment.size) for each, corner in zip((sim, real), corners, strict=True))
         return [self._cut(each, seed=seed) for each in windows]
 
+    def _window_of(self, width: int, height: int, *, seed: int) -> Box:
+        return (0, 0, width, height) if width * height < _LARGE else self.augment.window(width, height, seed=seed)
+
     def _seed(self, side: int, position: int) -> int:
         return int(np.random.SeedSequence([self.seed, side, position]).generate_state(1)[0])
 
@@ -216,12 +220,12 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
     def _read(self, side: int, position: int, notes: list[str], seed: int | None = None) -> _Frames:
         """Return the scaled image, or the frames of a clip, at a position, with labels.
 
-        With a seed, of a single image without labels no more is decoded than :meth:`_cut` cuts with this seed.
+        With a seed, of a large single image without labels no more is decoded than :meth:`_cut` cuts with this seed.
         """
         count = len(self.starts[side])
         window: Cutting | None = None
         if seed is not None and not (self.cache or self.clips[side] or self.specs[side].kinds):
-            window = partial(self.augment.window, seed=seed)
+            window = partial(self._window_of, seed=seed)
         for attempt in range(position, position + 2 * count):  # the rest of this round and all of the next
             first = self._number(side, attempt)
             clips = self.clips[side]

@@ -22,7 +22,7 @@ from sim2real.inside import inside
 from sim2real.model import read_info, with_camera
 from sim2real.networks import RangeAdapter
 from sim2real.progress import Note, Progress, TrainingProgress, quiet
-from sim2real.training.begin import with_kept_precision
+from sim2real.training.begin import with_kept_choices
 from sim2real.training.camera import match_camera
 from sim2real.training.card import Generator, Training, write_card
 from sim2real.training.checkpoint_manager import CheckpointManager
@@ -35,7 +35,7 @@ from sim2real.training.loggers import Loggers
 from sim2real.training.memory import memory_errors
 from sim2real.training.meter import Meter
 from sim2real.training.periodic_validation import PeriodicValidation, ValidationOutcome
-from sim2real.training.precision import choose_precision
+from sim2real.training.precision import choose_compilation, choose_precision
 from sim2real.training.processes import Processes
 from sim2real.training.progress import write_progress
 from sim2real.training.results import copy_generators, file_name, is_given, usual_encoding, write_generators
@@ -53,7 +53,6 @@ from sim2real.training.setup import (
     take_step,
 )
 from sim2real.training.specs import DataSpec
-from sim2real.training.speed import compiles, reason_not_to_compile
 from sim2real.training.start import load_start
 from sim2real.training.validation import Levers, Standing, standing
 from sim2real.training.warnings import Warnings
@@ -99,7 +98,7 @@ class Trainer:
 
     Attributes:
         processes: The processes of the training, as seen from this one.
-        why_precision: Why this precision was chosen, empty if nothing was timed.
+        choices: A line on each setting that was chosen by timing.
         total: Number of steps of the whole run.
         step: Number of steps done.
         batches: The batches of the training, by step.
@@ -127,8 +126,12 @@ class Trainer:
         images = open_images(config, run, processes, extraction)
         total, _ = lengths(config, images.larger)
         precision, why = processes.on_first(lambda: choose_precision(config, processes.device, total))
-        trainer = cls(config.model_copy(update={"precision": precision}), run, processes, images)
-        trainer.why_precision = why
+        config = config.model_copy(update={"precision": precision})
+        compiled, why_compiled = processes.on_first(
+            lambda: choose_compilation(config, processes.device, precision, total)
+        )
+        trainer = cls(config.model_copy(update={"compile": compiled}), run, processes, images)
+        trainer.choices = [f"precision {why}"] * bool(why) + [why_compiled] * bool(why_compiled)
         trainer._start()
         trainer._check()
         processes.on_first(lambda: run.create(trainer.config))
@@ -147,7 +150,7 @@ class Trainer:
             Sim2RealError: If the images, the settings or the checkpoints do not allow the training.
         """
         processes, run = Processes(config.device), RunFolder(folder)
-        config = with_kept_precision(config, run.read_config())
+        config = with_kept_choices(config, run.read_config())
         trainer = cls(config, run, processes, open_images(config, run, processes, extraction))
         trainer._load()
         trainer._check()
@@ -156,15 +159,14 @@ class Trainer:
     def __init__(self, config: Config, run: RunFolder, processes: Processes, images: Images) -> None:
         self.config = config = config.model_copy(update={"classes": images.classes})
         self.run, self.processes, self.device = run, processes, processes.device
-        self.precision, self.why_precision = resolve_precision(config.precision, self.device), ""
+        self.precision = resolve_precision(config.precision, self.device)
+        self.choices: list[str] = []
         self.sim, self.real = images.sim, images.real
         self.fingerprint = sha256((self.sim.fingerprint + self.real.fingerprint).encode()).hexdigest()
         self.total, self.steps_per_epoch = lengths(config, images.larger)
         require_equal_shares(config, processes.count)
         torch.manual_seed(config.seed)
-        self.method = build_method(
-            config, self.device, self.precision, average=processes.average, rank=processes.rank, total=self.total
-        )
+        self.method = build_method(config, self.device, self.precision, average=processes.average, rank=processes.rank)
         self.averages = build_averages(config, self.method)
         if not self.is_first:
             torch.manual_seed(config.seed + processes.rank)  # equal weights, but different random numbers
@@ -198,7 +200,6 @@ class Trainer:
         own: dict[str, RankState] = {"method": self.method, "warnings": self._warnings, "meter": self._meter}
         self._checkpoints = CheckpointManager(run.checkpoints, processes, self.fingerprint, shared, own)
         self._findings = [note for side in (self.sim, self.real) for origin in side.origins for note in origin.notes]
-        self._findings += self._limits()
 
     def _start(self) -> None:
         """Start with the weights of other generators, if the settings name them."""
@@ -225,16 +226,6 @@ class Trainer:
             **{name: ", ".join(place.resolve().name for place in each) for name, each in places.items()},
         }
         return Loggers(names, self.run.path, settings, self.run.path.name, step=self.step)
-
-    def _limits(self) -> list[str]:
-        """Return a note on each feature that this training could use but this machine lacks."""
-        if (
-            self.config.compile == "auto"
-            and compiles(self.config, self.total, self.device)
-            and (why := reason_not_to_compile())
-        ):
-            return [f"{why}; the training continues uncompiled, which is slower"]
-        return []
 
     @property
     def is_first(self) -> bool:

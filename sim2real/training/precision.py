@@ -1,6 +1,7 @@
-"""The precision of a training, found by timing its networks."""
+"""The precision of a training, and whether it is compiled, found by timing its networks."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 
@@ -12,7 +13,13 @@ from sim2real.networks import RangeAdapter
 from sim2real.networks.range_adapter import blank_inputs
 from sim2real.timing import Choice, fastest
 from sim2real.training.setup import build_discriminator, build_generator
-from sim2real.training.speed import in_fastest_layout
+from sim2real.training.speed import (
+    can_compile,
+    compile_network,
+    in_fastest_layout,
+    may_compile,
+    reason_not_to_compile,
+)
 
 _SIDE = 128  # maximum side in pixels of the images that are timed
 _SHORT = 60  # seconds of a whole training below which the most exact precision is taken
@@ -56,7 +63,43 @@ def choose_precision(config: Config, device: str, total: int, fastest: Fastest =
     return choice.name, choice.told
 
 
-def _step(config: Config, device: str) -> Callable[[str], object] | None:
+def choose_compilation(
+    config: Config, device: str, precision: str, total: int, fastest: Fastest = fastest
+) -> tuple[bool, str]:
+    """Return whether to compile the networks for ``compile = "auto"``, and a line on how it was chosen.
+
+    Where a long training may gain by it, a minute or two are spent on compiling the networks and timing both ways.
+
+    Args:
+        config: All settings.
+        device: The resolved device.
+        precision: The chosen precision.
+        total: Number of steps of the training.
+        fastest: Times the two ways.
+
+    Raises:
+        Sim2RealError: If a network does not fit the settings.
+    """
+    if config.compile != "auto":
+        return config.compile, ""
+    if not may_compile(config, total, device):
+        return False, ""
+    if reason := reason_not_to_compile():
+        return False, f"{reason}; the training goes on uncompiled, which is slower"
+    with torch.random.fork_rng(devices=[] if device in {"cpu", "mps"} else [device]):
+        steps = {name: _step(config, device, compiled=name == "compiled") for name in ("uncompiled", "compiled")}
+        calls = {name: partial(step, precision) for name, step in steps.items() if step}
+        if not calls:
+            return False, ""
+        try:
+            choice = fastest(calls)
+        except Exception as error:  # noqa: BLE001  compilers raise many kinds of errors
+            reason = (str(error).strip().splitlines() or [""])[0]
+            return False, f"the networks cannot be compiled: {type(error).__name__}: {reason}"
+    return choice.name == "compiled", choice.told
+
+
+def _step(config: Config, device: str, *, compiled: bool = False) -> Callable[[str], object] | None:
     """Return a function that computes gradients in a precision; None if nothing is trained by gradients."""
     generator = RangeAdapter(build_generator(config), returns_images=True).to(device).train()
     if not any(weight.requires_grad for weight in generator.parameters()):
@@ -64,6 +107,8 @@ def _step(config: Config, device: str) -> Callable[[str], object] | None:
     discriminator = RangeAdapter(build_discriminator(config), returns_images=False).to(device).train()
     for network in (generator, discriminator):
         in_fastest_layout(network, device)
+        if compiled and can_compile(network, config):
+            compile_network(network)
     length = max(capabilities(generator).clip_length, getattr(discriminator, "clip_length", 1))
     width, height = config.data.size
     images = torch.rand(1, *([length] if length > 1 else []), 3, height, width, device=device) * 2 - 1

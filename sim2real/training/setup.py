@@ -17,7 +17,7 @@ from sim2real.methods.base import Batch, Method, MethodSettings, Networks, StepL
 from sim2real.networks import RangeAdapter, initialise
 from sim2real.networks.range_adapter import Guided
 from sim2real.registry import registry
-from sim2real.training.speed import compile_network, compiles, in_fastest_layout, reason_not_to_compile
+from sim2real.training.speed import can_compile, compile_network, in_fastest_layout
 
 
 def guidance(config: Config) -> Guided:
@@ -108,7 +108,6 @@ def build_method(
     *,
     average: Callable[[Sequence[Tensor]], None] = alone,
     rank: int = 0,
-    total: int = 0,
 ) -> Method:
     """Return the training method with its networks on the device, initialised from torch's global random state.
 
@@ -118,12 +117,11 @@ def build_method(
         precision: The resolved precision.
         average: Replaces tensors by their means over all processes of the training, in place.
         rank: Number of this process.
-        total: Number of steps of the whole run; 0 if not known.
 
     Raises:
         Sim2RealError: If a component does not exist or does not fit the settings.
     """
-    compiled = compiles(config, total, device) and not (config.compile == "auto" and reason_not_to_compile())
+    compiled = config.compile is True  # ``"auto"`` is resolved before, see sim2real.training.precision
 
     def ready(network: nn.Module, *, returns_images: bool) -> RangeAdapter:
         initialise(network, config.init)
@@ -131,9 +129,7 @@ def build_method(
         if device != "cpu":  # it is there already; meta tensors cannot be moved, see sim2real.training.foresight
             ranged.to(device)
         in_fastest_layout(network, device)
-        # compiled spectral norm saves vectors for the backward pass that the next forward pass changes in place
-        is_graph = getattr(network, "exportable", True)
-        if compiled and is_graph and (returns_images or not config.discriminator.regularization.spectral_norm):
+        if compiled and can_compile(ranged, config):
             compile_network(ranged)
         return ranged
 

@@ -15,16 +15,25 @@ _LONG = 2000  # steps; compiling takes about a minute: on two cores, about 100 s
 _GRAPHS = 64  # compiled graphs of all networks, with and without gradients of weights and images
 
 
-def compiles(config: Config, total: int, device: str) -> bool:
-    """Return whether to compile the networks; ``"auto"`` does so if the training is long and compiled steps are faster.
+def may_compile(config: Config, total: int, device: str) -> bool:
+    """Return whether ``compile = "auto"`` tries compiled networks: if the training is long, on a GPU or in bf16.
 
-    On a CPU they are faster in bf16; in fp32, compiled steps took 1.5 times as long as others, see
-    benchmarks/README.md. For Apple's GPUs, PyTorch calls its compiler a prototype: there, it must be turned on.
+    On a CPU in fp32, compiled steps took 1.5 times as long as others, see benchmarks/README.md. For Apple's GPUs,
+    PyTorch calls its compiler a prototype: there, it must be turned on.
     """
-    if config.compile != "auto":
-        return config.compile
     pays = {"cuda": True, "cpu": resolve_precision(config.precision, device) == "bf16"}
-    return total >= _LONG and pays.get(kind_of(device), False)
+    return config.compile == "auto" and total >= _LONG and pays.get(kind_of(device), False)
+
+
+def can_compile(network: RangeAdapter, config: Config) -> bool:
+    """Return whether a network can be compiled.
+
+    Compiled spectral norm saves vectors for the backward pass that the next forward pass changes in place.
+    """
+    is_generator = network.returns_images
+    return getattr(network, "exportable", True) and (
+        is_generator or not config.discriminator.regularization.spectral_norm
+    )
 
 
 @cache

@@ -31,22 +31,27 @@ from sim2real.errors import CannotCompileError, OutOfMemoryError, Sim2RealError
 from sim2real.timing import LEAD, Choice
 
 Translate = Callable[..., ConversionSummary]
-COMPILING = Machine(worth_compiling={"cpu": 0})
+COMPILING = Machine(worth_compiling={"cpu": 0}, repays_compiling=lambda *_: True)
 ReadTree = Callable[[Path], dict[str, bytes]]
 
 
-def timed(fp32: float, bf16: float) -> Machine:
-    """A machine with bf16, where a frame takes these seconds."""
+LAST = "fp32 in channels-last layout"
+
+
+def timed(fp32: float, bf16: float, last: float = 1000) -> Machine:
+    """A machine with bf16, where a frame takes these seconds, with fp32 in two memory layouts."""
+    seconds = {"fp32": fp32, LAST: last, "bf16": bf16}
 
     def fastest(ways: Mapping[str, Callable[[], object]]) -> Choice:
-        assert [*ways] == ["fp32", "bf16"]
         for work in ways.values():
             work()
-        return Choice("bf16" if bf16 * LEAD < fp32 else "fp32", {"fp32": fp32, "bf16": bf16})
+        own = {name: seconds[name] for name in ways}
+        best = min(own, key=lambda name: own[name])
+        return Choice(best if own[best] * LEAD < fp32 else "fp32", own)
 
     return Machine(
         precision=lambda requested, _device: "bf16" if requested == "auto" else requested,
-        safe_precision=partial(trial.safe_precision, fastest=fastest),
+        fastest_way=partial(trial.fastest_way, fastest=fastest),
     )
 
 
@@ -106,12 +111,13 @@ def test_free_memory_is_less_than_all() -> None:
 
 
 def test_what_many_frames_repay_is_compiled(chosen: Callable[..., Record]) -> None:
-    machine = Machine(fastest_engine=lambda *_: "torch")
+    machine = Machine(fastest_engine=lambda *_: "torch", repays_compiling=lambda *_: True)
     sizes = [(40, 30)] * 5 + [(30, 20)] * 2 + [(20, 10)]
     assert chosen(*sizes, machine=machine).compile == []
     machine = replace(machine, cost_of=lambda _generator: Cost(memory=200, work=4e13 / (30 * 20 * 2)))
     assert chosen(*sizes, machine=machine).compile == [[40, 30], [30, 20]]
     assert chosen(*sizes, machine=replace(machine, compiler=lambda _kind: False)).compile == []
+    assert chosen(*sizes, machine=replace(machine, repays_compiling=lambda *_: False)).compile == []
 
 
 def test_without_a_compiler_of_c_nothing_is_compiled_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,20 +164,72 @@ def test_a_precision_that_will_not_do_is_not_chosen(
 
 
 @pytest.mark.parametrize(
-    ("fp32", "bf16", "precision", "message"),
+    ("times", "precision", "last", "message"),
     [
-        (60, 15, "bf16", ["precision bf16: 4.00 times as fast as fp32 here"]),
-        (60, 97.2, "fp32", ["precision fp32: 1.62 times as fast as bf16 here"]),
-        (60, 58, "fp32", ["precision fp32: 0.97 times as fast as bf16 here"]),
-        (0.1, 0.01, "fp32", []),  # a short conversion
+        ((60, 15), "bf16", False, ["precision bf16: 4.00 times as fast as fp32, "]),
+        ((60, 97.2), "fp32", False, ["1.62 times as fast as bf16 here"]),
+        ((60, 58), "fp32", False, ["0.97 times as fast as bf16 here"]),
+        ((60, 97.2, 50), "fp32", True, [f"precision {LAST}: 1.20 times as fast as fp32, 1.94 times as fast as bf16"]),
+        ((60, 15, 50), "bf16", False, [f"3.33 times as fast as {LAST}"]),
+        ((0.1, 0.01, 0.05), "fp32", False, []),  # a short conversion
     ],
 )
-def test_the_precision_is_the_faster_one(
-    chosen: Callable[..., Record], fp32: float, bf16: float, precision: str, message: list[str]
+def test_the_fastest_way_to_compute_is_taken(
+    chosen: Callable[..., Record], times: tuple[float, ...], precision: str, last: bool, message: list[str]
 ) -> None:
     told: list[str] = []
-    found = chosen((64, 48), precision="auto", machine=timed(fp32, bf16), notify=told.append)
-    assert (found.precision, told) == (precision, message)
+    found = chosen((64, 48), precision="auto", machine=timed(*times), notify=told.append)
+    assert (found.precision, found.channels_last) == (precision, last)
+    assert len(told) == len(message)
+    assert all(part in line for part, line in zip(message, told, strict=True))
+
+
+def test_a_layout_changes_pixels_by_rounding_and_is_kept(
+    chosen: Callable[..., Record], run: Path, tmp_path: Path, translate: Translate
+) -> None:
+    assert not chosen((64, 48), machine=timed(60, 70, 50)).channels_last  # --precision fp32 leaves nothing open
+    found = chosen((64, 48), precision="auto", machine=timed(60, 70, 50))
+    assert (found.precision, found.channels_last) == ("fp32", True)
+    requested = ConvertOptions(model=run / "sim2real.safetensors", device="cpu", precision="auto")
+    again = survey(tmp_path / "images", tmp_path / "out", requested)
+    assert resolve_settings(again, requested, found, print, timed(15, 60)).record.channels_last
+    pictures = []
+    for name, machine in (("last", timed(60, 70, 50)), ("first", timed(60, 70))):
+        done = translate(tmp_path / "images", tmp_path / name, machine=machine, precision="auto")
+        assert done.record.channels_last is (name == "last")
+        again = translate(tmp_path / "images", tmp_path / name, machine=timed(60, 15), precision="auto")
+        assert again.record == done.record
+        pictures.append(np.asarray(Image.open(tmp_path / name / "0.png"), dtype=int))
+    assert abs(pictures[0] - pictures[1]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("compiled", "expected", "message"),
+    [(1.0, True, "compiled: 2.00 times as fast as uncompiled here"), (1.95, False, "uncompiled: 0.97 times as")],
+)
+def test_compilation_has_to_be_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: float, expected: bool, message: str
+) -> None:
+    made: list[tuple[tuple[int, int], ...]] = []
+
+    def make(_name: str, generator: nn.Module, settings: EngineSettings) -> TorchEngine:
+        made.append(settings.compile)
+        return TorchEngine(generator, replace(settings, compile=()))
+
+    def fastest(ways: Mapping[str, Callable[[], object]]) -> Choice:
+        for work in ways.values():
+            work()
+        own = {"uncompiled": 2.0, "compiled": compiled}
+        return Choice("compiled" if compiled * LEAD < own["uncompiled"] else "uncompiled", own)
+
+    monkeypatch.setattr(trial, "make_engine", make)
+    told: list[str] = []
+    network = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1))
+    settings = EngineSettings(device="cpu", precision="fp32", batch_size=2, compile=((30, 20), (40, 30)))
+    frame = partial(trial.middle_frame, Capabilities(), save(tmp_path, (40, 30)), lambda _image: {}, guided_size=0)
+    assert trial.repays_compiling(network, settings, frame, told.append, fastest) is expected
+    assert made == [(), ((40, 30),)]
+    assert told[0].startswith(message)
 
 
 def test_the_choice_is_kept_by_a_rerun(chosen: Callable[..., Record], run: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from sim2real.timing import LEAD, Choice
 from sim2real.training import Trainer, loop
 from sim2real.training import precision as module
 from sim2real.training.begin import refuse_changes
-from sim2real.training.precision import choose_precision
+from sim2real.training.precision import choose_compilation, choose_precision
 
 Configure = Callable[..., Config]
 Fastest = Callable[[Mapping[str, Callable[[], object]]], Choice]
@@ -86,13 +86,51 @@ def test_the_choice_is_written_down_and_kept(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "choose_precision", lambda *_: ("bf16", "bf16: 4.00 times as fast as fp32 here"))
-    trainer = Trainer.begin(configure("precision=auto"), tmp_path / "run")
-    assert (trainer.precision, trainer.why_precision[:5]) == ("bf16", "bf16:")
-    assert read_settings(tmp_path / "run" / "config.toml")["precision"] == "bf16"
+    monkeypatch.setattr(loop, "choose_compilation", lambda *_: (True, "compiled: 2.00 times as fast here"))
+    monkeypatch.setattr("sim2real.training.setup.compile_network", lambda _network: None)
+    trainer = Trainer.begin(configure("precision=auto", "compile=auto"), tmp_path / "run")
+    assert trainer.precision == "bf16"
+    assert trainer.choices == ["precision bf16: 4.00 times as fast as fp32 here", "compiled: 2.00 times as fast here"]
+    written = read_settings(tmp_path / "run" / "config.toml")
+    assert (written["precision"], written["compile"]) == ("bf16", True)
     for _ in trainer.train(stop=lambda: True):
         pass
-    config = configure("precision=auto")
-    assert Trainer.resume(config, tmp_path / "run").precision == "bf16"
+    config = configure("precision=auto", "compile=auto")
+    resumed = Trainer.resume(config, tmp_path / "run")
+    assert (resumed.precision, resumed.config.compile) == ("bf16", True)
     refuse_changes(tmp_path / "run", config)
     with pytest.raises(SettingsError, match="precision was 'bf16' and is now 'fp32'"):
         refuse_changes(tmp_path / "run", configure("precision=fp32"))
+
+
+@pytest.mark.parametrize(
+    ("compiled", "expected", "message"),
+    [(1.0, True, "compiled: 2.00 times as fast as uncompiled here"), (1.95, False, "uncompiled: 0.97 times as fast")],
+)
+def test_a_long_training_is_compiled_if_its_steps_become_faster(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, compiled: float, expected: bool, message: str
+) -> None:
+    built: list[object] = []
+    monkeypatch.setattr(module, "compile_network", built.append)
+
+    def fastest(ways: Mapping[str, Callable[[], object]]) -> Choice:
+        assert [*ways] == ["uncompiled", "compiled"]
+        for work in ways.values():
+            work()
+        name = "compiled" if compiled * LEAD < 2.0 else "uncompiled"
+        return Choice(name, {"uncompiled": 2.0, "compiled": compiled})
+
+    config = configure("compile=auto", "precision=bf16")
+    found, told = choose_compilation(config, "cpu", "bf16", 10_000, fastest)
+    assert (found, told[: len(message)]) == (expected, message)
+    assert len(built) == 2  # a generator and a discriminator
+    assert choose_compilation(config, "cpu", "bf16", 100, untimed) == (False, "")  # too short to repay it
+    assert choose_compilation(configure("compile=true"), "cpu", "fp32", 10_000, untimed) == (True, "")
+
+
+def test_what_the_compiler_cannot_do_is_told(configure: Configure) -> None:
+    def fail(_: object) -> Choice:
+        raise RuntimeError("inductor: out of registers\nand more")
+
+    found = choose_compilation(configure("compile=auto", "precision=bf16"), "cpu", "bf16", 10_000, fail)
+    assert found == (False, "the networks cannot be compiled: RuntimeError: inductor: out of registers")
