@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 T = TypeVar("T")
+_LEAST = 0.95
 _CONSOLE = Console(width=160, highlight=False, soft_wrap=True)
 
 
@@ -27,6 +28,11 @@ def make_parser(description: str | None, *, repeats: int) -> argparse.ArgumentPa
     parser.add_argument("--repeats", type=int, default=repeats, help="number of measurements of each (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="run once at a tiny scale, to check that the script works")
     return parser
+
+
+def print_verdict(name: str, times_plain: float) -> None:
+    """Print PASS if something is at most 5 % slower than the plain loop, else FAIL."""
+    print(f"{'PASS' if times_plain >= _LEAST else 'FAIL'}: {name}: {times_plain:.2f} times the plain loop")
 
 
 def in_turns(

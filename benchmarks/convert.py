@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks import plain
-from benchmarks.common import in_fresh_process, make_parser, peak_memory, print_table, processor
+from benchmarks.common import in_fresh_process, make_parser, peak_memory, print_table, print_verdict, processor
 from sim2real import __version__
 from sim2real.config import resolve
 from sim2real.conversion import ConvertOptions, convert, survey
@@ -356,6 +356,8 @@ def main() -> None:
     print(AIMS)
     columns = [PLAIN, CONVERT, "range", "times", BARE, CODECS, "both", "share", "set-up", "memory"]
     print_table(f"Frames of {size[0]}x{size[1]} a second", ["recipe and format", *columns], rows)
+    for name, *cells in rows:
+        print_verdict(name, float(cells[columns.index("times")]))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from benchmarks.common import (
     make_parser,
     peak_memory,
     print_table,
+    print_verdict,
     processor,
     timing_cells,
 )
@@ -26,10 +27,12 @@ from sim2real.config import Config, resolve
 from sim2real.devices import resolve_device, resolve_precision
 from sim2real.methods.base import Batch, Method
 from sim2real.training.data import as_floats, channels_first
+from sim2real.training.precision import choose_compilation, choose_precision
 from sim2real.training.setup import build_method
 
 torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports the rest of torch before the measurements
 PLAIN, LEAN, COMPILED = "plain loop", "plain loop, lean", "compiled"
+LONG = 100_000  # steps
 ONE_WAY = ("cut", "fastcut")
 
 
@@ -123,6 +126,17 @@ def contenders(setting: Setting) -> list[str]:
     return [*plain, *dict.fromkeys(("fp32", auto)), f"{auto}, {COMPILED}", *one_way]
 
 
+def chosen(setting: Setting) -> str:
+    """Return the contender that a long training of this setting would choose."""
+    setting.prepare()
+    config = setting.config(compiled=False).model_copy(update={"precision": "auto", "compile": "auto"})
+    precision, why = choose_precision(config, setting.device, LONG)
+    config = config.model_copy(update={"precision": precision})
+    compiled, why_compiled = choose_compilation(config, setting.device, precision, LONG)
+    print(f"{setting.recipe}: {why or precision}; {why_compiled or 'not compiled'}")
+    return f"{precision}, {COMPILED}" if compiled else precision
+
+
 def losses(setting: Setting, contender: str, steps: int) -> dict[str, list[float]]:
     """Return the losses of every step, by name; all contenders start with the same weights and see the same images."""
     setting.prepare()
@@ -193,9 +207,10 @@ def main() -> None:
         draw(curves, "vkitti2kitti at 256x64, width 16, batches of 2, from equal weights", options.curves)
         print(options.curves)
         return
-    rows = []
+    rows, verdicts = [], []
     for setting in settings:
         names = contenders(setting)
+        taken = chosen(setting)
         peaks = [in_fresh_process(peak_of, setting, name, imports="benchmarks.train") for name in names]
         seconds = in_turns(
             {name: training_step(setting, name) for name in names},
@@ -207,9 +222,13 @@ def main() -> None:
             median, spread, ratio = timing_cells(seconds[name], seconds[PLAIN])
             images = 2 * setting.batch_size / float(median.split()[0])
             by = name if name in {PLAIN, LEAN} else f"sim2real {name}"
+            if name == taken:
+                verdicts.append((f"{what}, {name} by measurement", 1 / float(ratio)))
             rows.append([what, by, median, spread, f"{images:.2f}", f"{1 / float(ratio):.2f}", f"{peak:.0f} MB"])
     columns = ["recipe", "by", "median", "range", "images/s", "times plain", "peak memory"]
     print_table("One training step", columns, rows)
+    for what, times in verdicts:
+        print_verdict(what, times)
 
 
 if __name__ == "__main__":

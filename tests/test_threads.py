@@ -1,12 +1,46 @@
 """Waiting for threads."""
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from sim2real.threads import in_order, true_interrupts
+from sim2real import threads
+from sim2real.threads import in_order, limit_threads, true_interrupts, usable_cores
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "250000 100000"}, 3),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu.max": "max 100000"}, None),
+        ({"cpu.max": "6400000 100000"}, None),  # more than there are
+        ({"cpu/cpu.cfs_quota_us": "400000", "cpu/cpu.cfs_period_us": "100000"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ({}, None),
+    ],
+)
+def test_a_container_limits_the_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], cores: int | None
+) -> None:
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(f"{text}\n")
+    monkeypatch.setattr(threads, "_GROUPS", tmp_path)
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(12)), raising=False)
+    assert usable_cores() == (cores or 12)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # so that it is restored
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    limit_threads()
+    assert os.environ.get("OMP_NUM_THREADS") == (str(cores) if cores else None)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")  # set by the user
+    limit_threads()
+    assert os.environ["OMP_NUM_THREADS"] == "7"
 
 
 def test_results_come_in_order() -> None:

@@ -19,7 +19,7 @@ from sim2real.cli.quiet import keep_libraries_quiet
 from sim2real.errors import PluginError, Sim2RealError
 from sim2real.refusals import reason
 from sim2real.registry import Entry, registry
-from sim2real.threads import true_interrupts
+from sim2real.threads import limit_threads, true_interrupts
 
 _FILE_SYSTEM_ERRORS: Final = frozenset(  # not bugs
     {
@@ -136,6 +136,7 @@ def main() -> None:
 
         end_with_parent()
     keep_libraries_quiet()
+    limit_threads()
     # Waiting threads should sleep instead of spin; torch reads this variable on import. On two cores shared with busy
     # processes, training is 3 to 6 times as fast; alone it is at most a tenth slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -6,9 +6,9 @@ from typing import Literal
 
 from sim2real.conversion.embedding import Inside
 from sim2real.conversion.gate import Rejected
-from sim2real.devices import usable_cores
 from sim2real.errors import SettingsError
 from sim2real.model import CameraChoice
+from sim2real.threads import usable_cores
 
 Carry = Literal["copy", "hardlink", "symlink"]
 EncodingChoice = Literal["fixed", "source", "real"]

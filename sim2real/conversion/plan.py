@@ -17,6 +17,7 @@ from sim2real.conversion.gate import EDGES, find_metrics, parse_gate
 from sim2real.conversion.identity import require_same
 from sim2real.conversion.inputs import InputReader, label_files, unknown_classes
 from sim2real.conversion.jobs import Job, is_done, with_sizes
+from sim2real.conversion.looks import look_folder
 from sim2real.conversion.manifest import (
     Record,
     contents,
@@ -285,7 +286,7 @@ def make_plan(
     plan = found or survey(source, out, options)
     previous = read_record(out)
     kept = None if options.overwrite else previous
-    plan = resolve_settings(plan, options, kept, notify, machine or THIS_MACHINE)
+    plan = resolve_settings(plan, options, kept or _first_look(plan, options), notify, machine or THIS_MACHINE)
     jobs, paths = plan.jobs, {job.path for job in plan.jobs}
     lines = read_manifest(out, lambda damage: notify(f"{damage}; their files are converted again")) if previous else {}
     for line in [] if options.overwrite else unknown_to_this_version(out, previous, lines):
@@ -329,6 +330,14 @@ def make_plan(
             *_unknown_class_warnings(plan),
         ],
     )
+
+
+def _first_look(plan: Plan, options: ConvertOptions) -> "Record | None":
+    """Return the record of the first look if this is a later one of the same model, so that all make one choice."""
+    first = read_record(look_folder(plan.out.parent, 0)) if options.look else None
+    if first is None or first.model_sha256 != plan.record.model_sha256:
+        return None
+    return replace(first, original=plan.record.original)
 
 
 def _unknown_class_warnings(plan: Plan) -> Iterator[str]:

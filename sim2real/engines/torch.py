@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from sim2real.capabilities import PAST, Capabilities, blank_inputs, capabilities
 from sim2real.datasets.inputs import Inputs
-from sim2real.devices import is_out_of_memory, release_memory, usable_cores
+from sim2real.devices import is_out_of_memory, release_memory
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.numerics import prepared
 from sim2real.errors import CannotCompileError, OutOfMemoryError, Sim2RealError
 from sim2real.networks.bilateral import exact, shrink, slice_pictures
+from sim2real.threads import usable_cores
 
 _MOST_STREAMS = 16
 _KEPT_TONES = 4  # sizes of images for which tones are cached

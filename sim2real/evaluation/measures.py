@@ -17,7 +17,6 @@ import numpy as np
 
 from sim2real.conversion.plan import evenly
 from sim2real.datasets.base import Frame
-from sim2real.devices import usable_cores
 from sim2real.errors import PluginError, Sim2RealError
 from sim2real.evaluation.figures import Figure, Interval
 from sim2real.evaluation.frames import FramePair
@@ -26,7 +25,7 @@ from sim2real.evaluation.view import View
 from sim2real.metrics import change
 from sim2real.metrics.base import About, Change, Features, FrameMetric, Image, SetMetric, SlowSetMetric
 from sim2real.progress import Progress
-from sim2real.threads import in_order
+from sim2real.threads import in_order, usable_cores
 
 _SIDES: Final = 3  # sets compared with real images: frames before and after, and other real images
 _FEWEST: Final = 2  # images on each side of a comparison

@@ -11,7 +11,6 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2real.devices import usable_cores
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.evaluation.figures import Alarm
 from sim2real.imageio import read_header, read_rgb, read_scaled, resize
@@ -20,7 +19,7 @@ from sim2real.progress import Progress
 from sim2real.report.converted import Conversion, FrameFigures
 from sim2real.report.overlays import Layer, layers
 from sim2real.report.pictures import data_uri, fitted
-from sim2real.threads import in_order
+from sim2real.threads import in_order, usable_cores
 from sim2real.training.progress import thinned
 
 T = TypeVar("T")

@@ -197,10 +197,39 @@ def test_a_layout_changes_pixels_by_rounding_and_is_kept(
     for name, machine in (("last", timed(60, 70, 50)), ("first", timed(60, 70))):
         done = translate(tmp_path / "images", tmp_path / name, machine=machine, precision="auto")
         assert done.record.channels_last is (name == "last")
-        again = translate(tmp_path / "images", tmp_path / name, machine=timed(60, 15), precision="auto")
-        assert again.record == done.record
+        kept = translate(tmp_path / "images", tmp_path / name, machine=timed(60, 15), precision="auto")
+        assert kept.record == done.record
         pictures.append(np.asarray(Image.open(tmp_path / name / "0.png"), dtype=int))
     assert abs(pictures[0] - pictures[1]).max() <= 1
+
+
+class Sampled(nn.Module):
+    """Says that it samples at random."""
+
+    stochastic = True
+
+    def __init__(self, _in_channels: int, _out_channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images: torch.Tensor, seeds: object = None) -> torch.Tensor:  # noqa: ARG002  the contract's
+        return images
+
+
+def test_all_looks_are_computed_in_one_way(
+    tmp_path: Path, translate: Translate, save_model: Callable[..., Path]
+) -> None:
+    save(tmp_path / "in", (64, 48))
+    more: dict[str, Any] = {"model": save_model(tmp_path / "sampled.safetensors", Sampled), "looks": 3}
+    ways = []
+    for look, machine in enumerate((timed(60, 15), timed(15, 60), timed(60, 70, 50))):
+        folder = tmp_path / f"out/look_{look:02}"
+        done = translate(tmp_path / "in", folder, machine=machine, precision="auto", look=look, **more)
+        ways.append((done.record.precision, done.record.channels_last))
+    assert ways == [("bf16", False)] * 3
+    other = tmp_path / "other/look_01"
+    alone = translate(tmp_path / "in", other, machine=timed(15, 60), precision="auto", look=1, **more)
+    assert alone.record.precision == "fp32"
 
 
 @pytest.mark.parametrize(
