@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 BIN := $(VENV)/bin
 LOCK := requirements.lock
 
-.PHONY: demo test test-slow check lint types bench cards lock
+.PHONY: demo test test-slow check lint types docs bench cards lock
 
 demo: $(VENV)/.ready
 	$(BIN)/sim2real demo
@@ -18,7 +18,7 @@ test: $(VENV)/.ready
 test-slow: $(VENV)/.ready
 	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile
 
-check: lint types test
+check: lint types docs test
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check
@@ -26,6 +26,9 @@ lint: $(VENV)/.ready
 
 types: $(VENV)/.ready
 	$(BIN)/mypy
+
+docs: $(VENV)/.ready
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 
 bench: $(VENV)/.ready
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

@@ -198,25 +198,26 @@ def register_recipes(register: Register) -> None:  # noqa: D103
 @hookimpl
 def register_commands(register: Register) -> None:  # noqa: D103
     commands = {
+        "demo": "the complete workflow on a rendered toy town, in minutes",
         "init": "write a commented sim2real.toml",
-        "batch": "the whole job: train, convert, verify, evaluate, report; a rerun continues",
-        "train": "learn the look of real images from unpaired folders",
-        "convert": "convert a dataset; every label stays true",
-        "preview": "draw frames before and after",
-        "compare": "which recipe suits these frames and these photos?",
         "inspect": "show a dataset's layout, frames, roles and labels",
+        "compare": "which recipe suits these frames and these photos?",
+        "batch": "the whole job: train, convert, verify, evaluate, report; a rerun continues",
+        "help": "print a page of the manual",
+        "train": "learn the look of real images from unpaired folders",
+        "recipes": "list the recipes, or show one",
+        "import": "make a run of a trained CycleGAN, pix2pix or CUT generator",
+        "import-frames": "make a run of the frames that another program translated",
+        "preview": "draw frames before and after",
+        "convert": "convert a dataset; every label stays true",
+        "export": "write a generator as ONNX, compared with torch",
+        "datasets": "list the dataset layouts, or describe one",
+        "hypersim-previews": "make images from Hypersim's linear colours",
         "verify": "is a conversion complete and are its labels untouched?",
         "evaluate": "does a conversion look more real, and do its labels hold?",
         "report": "write one HTML file on a training or a conversion",
-        "import": "make a run of a trained CycleGAN, pix2pix or CUT generator",
-        "import-frames": "make a run of the frames that another program translated",
-        "export": "write a generator as ONNX, compared with torch",
         "plugins": "list plugins, check them, or scaffold a new one",
-        "datasets": "list the dataset layouts, or describe one",
-        "recipes": "list the recipes, or show one",
-        "hypersim-previews": "make images from Hypersim's linear colours",
-        "demo": "the complete workflow on a rendered toy town, in minutes",
     }
     for name, summary in commands.items():
-        module = {"import": "import_model"}.get(name, name.replace("-", "_"))
+        module = {"import": "import_model", "help": "manual"}.get(name, name.replace("-", "_"))
         register(name, f"sim2real.cli.{module}:command", summary=summary)

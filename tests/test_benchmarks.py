@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -185,6 +186,8 @@ def test_the_summary_has_of_each_row_the_better_column(tmp_path: Path, capsys: p
         for seed in range(3):
             line = {"task": "toytown", "budget": "cpu", "metric": "mIoU", "tested": 1, "row": row, "seed": seed}
             run.write_result(file, {**line, "score": score + 0.01 * seed})
+    line = {"task": "toytown", "metric": "mIoU", "tested": 1, "row": "source", "seed": 0}
+    run.write_result(file, {**line, "budget": "steady", "score": 0.4})  # alone, it does not replace a whole line
     for seed in range(2):  # these go first
         line = {"task": "signs", "metric": "accuracy", "tested": 1, "row": "grid+augmentation", "seed": seed}
         run.write_result(file, {**line, "budget": "cpu", "score": 0.1})
@@ -195,6 +198,12 @@ def test_the_summary_has_of_each_row_the_better_column(tmp_path: Path, capsys: p
     assert rows["toytown"][:4] == ["31.0 ± 1.0 (3)", "51.0 ± 1.0 (3)", "", "81.0 ± 1.0 (3)"]
     assert rows["toytown"][4:7] == ["", "", "91.0 ± 1.0 (3)"]
     assert rows["signs"][3] == "60.0 ± 0.0 a (2)"
+
+
+def test_the_table_of_the_readme_is_that_of_the_results(tmp_path: Path) -> None:
+    page = shutil.copyfile(ROOT / "README.md", tmp_path / "README.md")
+    tables.main(["--summary", "--into", str(page)])
+    assert page.read_text("utf-8") == (ROOT / "README.md").read_text("utf-8")
 
 
 def gpu(out: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from sim2real import __version__
+from sim2real.cli.overview import EXAMPLES, group_of
 from sim2real.cli.quiet import keep_libraries_quiet
 from sim2real.errors import PluginError, Sim2RealError
 from sim2real.refusals import reason
@@ -43,7 +44,7 @@ class CommandGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401, ARG002  as above
         """Return a command for help and shell completion, without importing it."""
         entry = _commands().get(cmd_name)
-        return entry and TyperCommand(cmd_name, help=entry.summary)
+        return entry and TyperCommand(cmd_name, help=entry.summary, rich_help_panel=group_of(cmd_name))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401  as above
         """Import the called command; suggest similar names if it does not exist."""
@@ -92,6 +93,8 @@ def _imported(entry: Entry) -> Any:  # noqa: ANN401  click's or Typer's own comm
         target = single
     command = typer.main.get_command(target)
     command.name = entry.name
+    if example := EXAMPLES.get(entry.name):
+        command.help = f"Example: {example}\n\n{command.help}"
     command.params = [option for option in command.params if option.name not in _COMPLETION_OPTIONS]
     return command
 
@@ -106,7 +109,10 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Turn a labelled simulation dataset into a real-looking one, with every label still true.",
+    help=(
+        "Examples: sim2real demo; with your own folders: sim2real init SIM REAL, then sim2real batch\n\n"
+        "Turn a labelled simulation dataset into a real-looking one, with every label still true."
+    ),
 )
 
 

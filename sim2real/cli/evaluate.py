@@ -13,6 +13,7 @@ from sim2real.cli.console import duration, err, interruptible, out, progress
 from sim2real.cli.settings import DeviceOption, config_here, settings_here
 from sim2real.files import check_writable, write_whole
 from sim2real.inside import inside
+from sim2real.manual import where
 from sim2real.places import STATE_FOLDER
 
 if TYPE_CHECKING:
@@ -213,7 +214,8 @@ def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -
     for line in wrap(_took(found.timings), width)[:2]:
         out.print(line, style="dim")
     if not whole:
-        out.print(f"all values: --classes; images: sim2real report {quote(str(folder))}", style="dim")
+        advice = "" if found.verdict == "PASS" else f"; what to do: {where('troubleshooting')}"
+        out.print(f"all values: --classes; images: sim2real report {quote(str(folder))}{advice}", style="dim")
 
 
 def _reasons(reasons: "Sequence[str]", width: int, most: int) -> list[str]:

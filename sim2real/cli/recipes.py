@@ -40,7 +40,7 @@ def command(
             print_table((entry.name, entry.summary + plugin_note(entry)) for entry in entries)
         return
     config = resolve(name, sets=sets or [])
-    networks = _networks(config)
+    networks = networks_of(config)
     if as_json:
         print(json.dumps(_as_json(config, networks), indent=2))
         return
@@ -60,7 +60,7 @@ def command(
         out.print()
 
 
-def _networks(config: "Config") -> "dict[str, list[Layer]]":
+def networks_of(config: "Config") -> "dict[str, list[Layer]]":
     """Return the layers of each network of a recipe, by name."""
     from sim2real.networks import RangeAdapter, describe
     from sim2real.training.setup import build_method

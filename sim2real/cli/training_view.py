@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from sim2real.cli.console import byte_size, duration, err, is_live, out, pace
+from sim2real.manual import where
 from sim2real.stages import Stages
 
 if TYPE_CHECKING:
@@ -69,7 +70,9 @@ def show_end(trainer: "Trainer") -> None:
 
 def show_standing(standing: "Standing") -> None:
     """Print the assessment of a training and the advice."""
-    text = f"{standing.text}{f'; next: {standing.advice}' if standing.advice else ''}"
+    text = standing.text
+    if standing.advice:
+        text += f"; next: {standing.advice}; more: {where('troubleshooting')}"
     out.print(text, style={"good": "green", "open": "yellow", "bad": "bold red"}[standing.state])
 
 

@@ -511,7 +511,7 @@ class Config(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compile: Literal["auto", True, False] = "auto"
     deterministic: bool = False
-    init: Literal["xavier", "normal"] = "normal"
+    init: Literal["xavier", "normal", "xavier-0.02"] = "normal"
     ema_decay: float = Field(0.0, ge=0, lt=1)
     image_pool_size: NonNegativeInt = 0
     data: Data = Data()

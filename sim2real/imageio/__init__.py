@@ -332,7 +332,7 @@ def read_label(path: Path) -> NDArray[Any]:
     """Decode the stored values of a label image, unchanged.
 
     Returns:
-        uint8 or uint16 for PNG: (H, W) for palette (the indices) and grey images, else (H, W, C), RGB(A) order.
+        (H, W) for palette images (the indices) and grey ones, else (H, W, C) in RGB(A) order; PNG: uint8 or uint16.
 
     Raises:
         ImageError: If the file is damaged, or cannot be read without loss.

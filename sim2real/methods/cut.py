@@ -105,7 +105,7 @@ class CUT(AdversarialMethod[Batch, Tensor]):
             raise SettingsError(f"method.name = 'cut' compares features, which the generator {name} does not offer")
         channels = [each.shape[1] for each in self._probe()]
         self.heads = Heads(channels, head_width).to(settings.device)
-        initialise(self.heads, "normal")
+        initialise(self.heads, "xavier-0.02")
         seed = settings.seed + settings.rank
         self.trainer = DiscriminatorTrainer(self.D_real, settings, scale=discriminator_loss_scale, seed=seed)
         self.trainers = {"D_real": self.trainer}

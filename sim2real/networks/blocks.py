@@ -4,6 +4,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Literal, TypeVar
 
 import torch
@@ -19,7 +20,13 @@ ActivationName = Literal["relu", "leaky_relu"]
 PaddingName = Literal["zeros", "reflect"]
 UpName = Literal["transposed", "resize", "blur"]
 DownName = Literal["strided", "blur", "blur3"]
-InitName = Literal["xavier", "normal"]
+InitName = Literal["xavier", "normal", "xavier-0.02"]
+
+_SAMPLING: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "xavier": nn.init.xavier_uniform_,
+    "normal": partial(nn.init.normal_, std=0.02),
+    "xavier-0.02": partial(nn.init.xavier_normal_, gain=0.02),
+}
 
 BLUR_TAPS: Mapping[str, int] = {"strided": 0, "blur": 4, "blur3": 3}
 """Width of the filter that halves a map for each ``down``; 0 for a strided convolution."""
@@ -172,7 +179,6 @@ class BlurPool(nn.Module):
     The weights per axis are 1 3 3 1 (``taps=4``) or 1 2 1 (``taps=3``, as in CUT, Park et al. 2020). The blur removes
     details that would alias in the smaller map, so that the map changes little if an image moves by a pixel. H and W
     must be at least 2.
-    changes little if an image moves by a pixel. H and W must be at least 2.
     """
 
     kernel: Tensor
@@ -230,7 +236,8 @@ def initialise(module: nn.Module, scheme: InitName) -> None:
 
     ``"xavier"`` samples the weights of convolutions and linear layers uniformly, after Glorot and Bengio (2010), and
     affine norms start as the identity. ``"normal"`` is the choice of the reference CycleGAN (Zhu et al. 2017):
-    N(0, 0.02), and N(1, 0.02) for the weights of batch norms.
+    N(0, 0.02), and N(1, 0.02) for the weights of batch norms. ``"xavier-0.02"`` is that of CUT (Park et al. 2020):
+    the normal distribution of Glorot and Bengio with a gain of 0.02, and batch norms as with ``"normal"``.
 
     Modules with the attribute ``keeps_own_init = True`` and their children are left unchanged, as are layers with
     parametrised weights (spectral norm).
@@ -238,18 +245,15 @@ def initialise(module: nn.Module, scheme: InitName) -> None:
     Raises:
         SettingsError: If there is no such scheme.
     """
-    normal = choose("init", scheme, {"xavier": False, "normal": True})
+    sample = choose("init", scheme, _SAMPLING)
     if getattr(module, "keeps_own_init", False) or is_parametrized(module):
         return
     if isinstance(module, _WEIGHTED):
-        if normal:
-            nn.init.normal_(module.weight, 0.0, 0.02)
-        else:
-            nn.init.xavier_uniform_(module.weight)
+        sample(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, nn.BatchNorm2d) and module.affine:
-        nn.init.normal_(module.weight, 1.0, 0.02 if normal else 0.0)
+        nn.init.normal_(module.weight, 1.0, 0.0 if scheme == "xavier" else 0.02)
         nn.init.zeros_(module.bias)
     for child in module.children():
         initialise(child, scheme)

@@ -32,12 +32,15 @@ class Layer:
 def describe(network: nn.Module, *input_shape: int) -> list[Layer]:
     """Return the layers of a network in the order in which they run.
 
-    A copy of the network runs on the meta device, which takes neither time nor memory for its maps.
+    A copy of the network runs on the meta device, which takes neither time nor memory for its maps. A network that is
+    computed outside of torch counts as one layer.
 
     Args:
         network: Any module that takes one tensor, and the labels that its attribute ``inputs`` names.
         *input_shape: Shape of one image without the batch: C, H, W.
     """
+    if getattr(network, "cpu_only", False):  # computed outside of torch
+        return [Layer("", _kind(network), input_shape, sum(weights.numel() for weights in network.parameters()))]
     layers: list[Layer] = []
     counted: set[nn.Parameter] = set()
 

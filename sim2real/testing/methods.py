@@ -66,7 +66,7 @@ def check_method(
             raise AssertionError(
                 f"{who}: step {number} after its states were restored has another '{differing[0]}' "
                 f"({float(one[differing[0]]):.6g}, {_number(other.get(differing[0]))}): a part of it is in neither "
-                "state_dict nor own_state_dict"
+                "state_dict nor rank_state_dict"
             )
     if not torch.equal(_weights(first), _weights(second)):
         raise AssertionError(f"{who}: a resumed training has other weights than an uninterrupted one")

@@ -13,6 +13,7 @@ from torch import nn
 from sim2real.config import Config
 from sim2real.devices import is_out_of_memory, kind_of
 from sim2real.errors import Sim2RealError
+from sim2real.manual import where
 
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _ASKED = re.compile(r"tried to allocate (\d+(?:\.\d+)?) (bytes|KiB|MiB|GiB)", re.IGNORECASE)
@@ -37,7 +38,7 @@ class Use:
 
 @contextmanager
 def memory_errors(
-    config: Config, generators: Iterable[nn.Module], device: str, where: Callable[[], str], *, processes: int = 1
+    config: Config, generators: Iterable[nn.Module], device: str, at: Callable[[], str], *, processes: int = 1
 ) -> Iterator[None]:
     """Turn an out-of-memory error into a message with advice.
 
@@ -45,7 +46,7 @@ def memory_errors(
         config: All settings.
         generators: The generators that are trained.
         device: The device.
-        where: Returns how far the training was, for the start of the message.
+        at: Returns how far the training was, for the start of the message.
         processes: Number of processes that share a batch.
 
     Raises:
@@ -58,7 +59,8 @@ def memory_errors(
             raise
         stride = max(getattr(generator, "stride", 1) for generator in generators)
         words = advice(config, processes, stride, measure(error, device))
-        raise Sim2RealError(f"{where()}: {device} has too little memory; {words}") from error
+        message = f"{at()}: {device} has too little memory; {words}; more: {where('out-of-memory')}"
+        raise Sim2RealError(message) from error
 
 
 def measure(error: BaseException, device: str) -> Use | None:

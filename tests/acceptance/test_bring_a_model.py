@@ -15,7 +15,7 @@ from sim2real.networks.generators import EncoderDecoder
 from tests.commands import ROOT, Cli, succeed
 from tests.training.test_importing import ResNetFile
 
-PAGE = (ROOT / "docs" / "bring-a-model.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "guides" / "bring-a-model.md").read_text("utf-8")
 QUICK = """
 [data]
 size = [64, 32]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sim2real.registry import registry
 from tests.commands import ROOT, Cli, Program, Write, flags, generators, metrics, start, succeed, training
 
 
@@ -293,6 +294,13 @@ def test_recipes_are_listed(program: Program) -> None:
         assert re.search(rf"^{name} +\w", out, re.MULTILINE)
     listed = json.loads(program("recipes", "--json")[1])
     assert listed[0]["name"] == "default"
+
+
+@pytest.mark.parametrize("recipe", [entry.name for entry in registry().entries("recipes")])
+def test_every_recipe_can_be_shown(program: Program, recipe: str) -> None:
+    code, out, err = program("recipes", recipe)
+    assert (code, err) == (0, "")
+    assert re.search(r"^G_sim2real.* parameters$", out, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

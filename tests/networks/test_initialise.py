@@ -56,7 +56,19 @@ def test_xavier_is_uniform_within_glorots_bound() -> None:
         assert (norm.bias == 0).all()
 
 
-@pytest.mark.parametrize("scheme", ["xavier", "normal"])
+def test_cuts_weights_are_glorots_times_0_02() -> None:
+    torch.manual_seed(0)
+    network = nn.ModuleList([ResNet(width=8, blocks=2), nn.Linear(256, 256), nn.BatchNorm2d(1000)])
+    initialise(network, "xavier-0.02")
+    for weight, bias in weighted(network):
+        out_count, in_count, *kernel = weight.shape
+        deviation = 0.02 * math.sqrt(2 / (math.prod(kernel) * (in_count + out_count)))
+        assert weight.std() == pytest.approx(deviation, rel=4 / math.sqrt(2 * weight.numel()))
+        assert bias is None or (bias == 0).all()
+    assert norms(network)[-1].weight.detach().std() == pytest.approx(0.02, rel=0.1)
+
+
+@pytest.mark.parametrize("scheme", ["xavier", "normal", "xavier-0.02"])
 def test_torchs_seed_decides_the_weights(scheme: InitName) -> None:
     def sampled(seed: int) -> Tensor:
         network = ResNet(width=2, blocks=1)
@@ -103,5 +115,5 @@ def test_spectral_norm_makes_every_layer_that_is_trained_one_of_norm_one() -> No
 
 
 def test_an_unknown_scheme_is_refused() -> None:
-    with pytest.raises(SettingsError, match="init = 'kaiming' is not one of xavier, normal"):
+    with pytest.raises(SettingsError, match=r"init = 'kaiming' is not one of xavier, normal, xavier-0\.02"):
         initialise(nn.Linear(1, 1), "kaiming")  # type: ignore[arg-type]  # what a recipe may say
