@@ -27,7 +27,8 @@ intersphinx_mapping: dict[str, tuple[str, None]] = {}
 
 html_theme = "furo"
 html_title = f"sim2real {version}"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["manual.css"]
 html_copy_source = False
 html_show_sphinx = False
 highlight_language = "none"

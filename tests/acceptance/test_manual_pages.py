@@ -12,7 +12,7 @@ import torch
 
 from sim2real.config import resolve
 from sim2real.manual import Topic, pages
-from tests.commands import Cli, environment, succeed
+from tests.commands import Program, environment, succeed
 from tests.training.test_importing import ResNetFile
 
 BLOCK = re.compile(r"^(<!-- not run: .+ -->\n)?```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -40,13 +40,13 @@ def smaller(words: list[str]) -> list[str]:
     match words[0]:
         case "toytown":
             kept = [*pairs(words, {"--look", "--seed", "--cameras"}), *({"--no-labels", "--archives"} & {*words})]
-            return ["toytown", words[1], *kept, "--size", "96x48", "--frames", "6"]
+            return ["toytown", words[1], *kept, "--size", "96x48", "--frames", "4", "--workers", "1"]
         case "train" if "--resume" not in words:
             return [*words, "--steps", "2", *small(words)]
         case "batch":
             return [*words, "--steps", "2", *small(words)]
         case "evaluate":
-            return [*words, "--segmenter-steps", "2"]
+            return [*words, "--segmenter-steps", "0"]
     return words
 
 
@@ -89,14 +89,17 @@ def provide(tmp_path: Path) -> Callable[[str], Path]:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_page_can_be_followed(page: Topic, cli: Cli, provide: Callable[[str], Path]) -> None:
+def test_a_page_can_be_followed(
+    page: Topic, program: Program, provide: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = provide(page.name)
+    monkeypatch.chdir(folder)
     for language, text in steps(page):
         if language == "python":
             run_python(text, folder)
             continue
         words = smaller(shlex.split(text, comments=True)[1:])
-        done = cli(*words, cwd=folder)
-        told = f"{text}\n{done.stdout}\n{done.stderr}"
-        assert done.returncode in ({0, 1} if words[0] in JUDGES else {0}), told
-        assert not re.search(r"error: |Traceback", done.stderr), told
+        code, out, err = program(*words)
+        told = f"{text}\n{out}\n{err}"
+        assert code in ({0, 1} if words[0] in JUDGES else {0}), told
+        assert not re.search(r"error: |Traceback", err), told
