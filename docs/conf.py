@@ -16,26 +16,24 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.intersphinx",
     "generated",
 ]
 myst_enable_extensions = ["colon_fence", "deflist", "attrs_block", "attrs_inline"]
 myst_heading_anchors = 4
 exclude_patterns = ["_build", "_ext"]
 smartquotes = False  # options begin with two hyphens
-intersphinx_mapping: dict[str, tuple[str, None]] = {}
 
 html_theme = "furo"
 html_title = f"sim2real {version}"
 html_static_path = ["_static"]
 html_css_files = ["manual.css"]
+html_js_files = ["manual.js"]
 html_copy_source = False
 html_show_sphinx = False
 highlight_language = "none"
-pygments_style = "friendly"
-pygments_dark_style = "monokai"
+pygments_style = "a11y-high-contrast-light"
+pygments_dark_style = "a11y-high-contrast-dark"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
-autodoc_mock_imports: list[str] = []

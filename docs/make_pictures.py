@@ -117,7 +117,7 @@ SHORT: Mapping[str, Short] = {
 }
 """Recipe -> how its training is cut short; the others are run as they are."""
 
-AS_IT_IS = "The recipe as it is; 48 photos."
+AS_IT_IS, NO_PHOTOS = "The recipe as it is; 48 photos.", "The recipe as it is; it uses no photos."
 
 
 @dataclass
@@ -230,7 +230,8 @@ def tell(line: str) -> None:
 def recipe(studio: Studio, name: str) -> Image:
     """Before | after | a real one."""
     after = studio.shown(studio.short(name))
-    studio.captions[f"recipe-{name}"] = SHORT[name].caption if name in SHORT else AS_IT_IS
+    as_it_is = NO_PHOTOS if name == "augment" else AS_IT_IS
+    studio.captions[f"recipe-{name}"] = SHORT[name].caption if name in SHORT else as_it_is
     sides = {"before": studio.frame.load_image(), f"after: {name}": after, "a real one": studio.photo}
     return contact_sheet({title: [image[:, TAKEN]] for title, image in sides.items()})
 

@@ -96,15 +96,17 @@ def where(topic: str) -> str:
 def readable(text: str) -> str:
     """Return the Markdown of a page as a terminal shows it: without directives, comments and relative links."""
     text = re.sub(r"^```\{.*?^```\n?|^:::.*?^:::\n?|<!--.*?-->\n?", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^</?details>\n|</?summary>", "", text, flags=re.MULTILINE)
     text = re.sub(r"^\([\w-]+\)=\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"!\[([^\]]*)\]\([^)]*\)", r"*Picture: \1*", text)
-    return re.sub(r"\[([^\]]+)\]\(([^)\s:]+)\)", _as_topic, text)
+    names = {topic.page.rpartition("/")[2] for topic in pages()}
 
+    def as_topic(link: re.Match[str]) -> str:
+        page, _, anchor = link[2].partition("#")
+        is_here = not page or (page.endswith(".md") and Path(page).stem in names)
+        return f"{link[1]} (`sim2real help {anchor or Path(page).stem}`)" if is_here else link[1]
 
-def _as_topic(link: re.Match[str]) -> str:
-    page, _, anchor = link[2].partition("#")
-    name = anchor or Path(page).stem
-    return f"{link[1]} (`sim2real help {name}`)" if page.endswith(".md") or anchor else link[1]
+    return re.sub(r"\[([^\]]+)\]\(([^)\s:]+)\)", as_topic, text)
 
 
 def _title(text: str) -> str:
