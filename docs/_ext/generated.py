@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +30,12 @@ KINDS: Final = {  # the order of the page on components -> what a kind is for
     "methods": "What a training step does: `method.name`.",
     "metrics": "What `evaluate`, the monitor of a training and the gate measure.",
     "engines": "What computes generators in a conversion: `convert --engine`.",
+}
+RECIPES_OF: Final = {  # generators -> a recipe whose picture shows what they do
+    "encoder-decoder": "combined",
+    "resnet": "cyclegan",
+    "identity": "camera",
+    "frames": "distil",
 }
 OWN_OF_RECIPES: Final = frozenset({"summary", "source"})
 NO_OPTIONS: Final = frozenset({"metrics", "engines"})  # kinds whose constructors the program calls
@@ -230,8 +237,6 @@ def values_of(schema: Mapping[str, Any], found: Mapping[str, Any]) -> str:
 def recipes() -> str:
     """Return the page on recipes: when to use each, a picture, its settings and its networks."""
     entries = [entry for entry in registry().entries("recipes") if entry.owner == BUILTIN]
-    written = DOCS / "pictures" / "captions.json"
-    captions = json.loads(written.read_text("utf-8")) if written.is_file() else {}
     parts = [
         "# Recipes",
         RECIPES,
@@ -242,10 +247,7 @@ def recipes() -> str:
         comments = [line[1:].removeprefix(" ") for line in text.splitlines() if line.startswith("#")]
         config = resolve(entry.name)
         parts += [f"## {entry.name}", entry.summary[0].upper() + entry.summary[1:] + "."]
-        picture = f"recipe-{entry.name}"
-        if (DOCS / "pictures" / f"{picture}.png").is_file():
-            parts.append(f"![A frame, its translation by {entry.name}, and a real one](../pictures/{picture}.png)")
-            parts.append(f"*{captions[picture]}*" if picture in captions else "")
+        parts += picture(f"recipe-{entry.name}", entry.name)
         parts.append(re.sub(r"(?<!\n)\n- ", "\n\n- ", "\n".join(comments), count=1))
         if config.source:
             parts.append(f"Source: {config.source}.")
@@ -256,6 +258,15 @@ def recipes() -> str:
         parts.append(table(["network", "parameters", "layers"], rows))
         parts.append(f"```toml\n{text[text.index('summary') :] if 'summary' in text else text}```")
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def picture(name: str, by: str) -> Iterator[str]:
+    """Yield a picture of docs/pictures/ and its caption; nothing if there is none."""
+    if (DOCS / "pictures" / f"{name}.png").is_file():
+        captions = json.loads((DOCS / "pictures" / "captions.json").read_text("utf-8"))
+        yield f"![A frame, its translation by {by}, and a real one](../pictures/{name}.png)"
+        if name in captions:
+            yield f"*{captions[name]}*"
 
 
 def components() -> str:
@@ -276,6 +287,10 @@ def component(entry: Entry) -> Iterator[str]:
     """Yield the paragraphs on one component."""
     yield f"### {entry.name}"
     yield entry.summary[0].upper() + entry.summary[1:] + "."
+    if entry.kind == "generators":
+        recipe = RECIPES_OF.get(entry.name, entry.name)
+        yield from picture(f"generator-{entry.name}", entry.name)
+        yield from picture(f"recipe-{recipe}", f"the recipe {recipe}")
     target = entry.load()
     options = [
         (name, option)
@@ -293,14 +308,16 @@ def component(entry: Entry) -> Iterator[str]:
         )
 
 
-def meanings(target: object) -> dict[str, str]:
-    """Return what the options of a component mean, from its docstring and those of its bases that it refers to."""
-    found: dict[str, str] = {}
-    for each in reversed(inspect.getmro(target)) if inspect.isclass(target) else [target]:
-        text = inspect.cleandoc(each.__doc__ or "")
-        for name, words in re.findall(r"^    (\w+): (.*(?:\n      .*)*)", text, re.MULTILINE):
-            own = re.sub(r"^See ``\w+``\.\s*", "", " ".join(words.split()))
-            found[name] = f"{found.get(name, '')} {own}".strip() if words.startswith("See ``") else own
+def meanings(target: Any) -> dict[str, str]:  # noqa: ANN401  a class or a function
+    """Return what the options of a component mean, from its docstring and those of classes that it refers to."""
+    found = {}
+    text = inspect.cleandoc(target.__doc__ or "").partition("\nAttributes:")[0]
+    for name, words in re.findall(r"^    (\w+): (.*(?:\n      .*)*)", text, re.MULTILINE):
+        told = " ".join(words.split())
+        if reference := re.match(r"See (?:``|:class:`)(\w+)`+\.\s*", told):
+            other = getattr(sys.modules[target.__module__], reference[1])
+            told = f"{meanings(other).get(name, '')} {told[reference.end() :]}".strip()
+        found[name] = told
     return found
 
 

@@ -59,19 +59,26 @@ _OUTPUTS: dict[str, tuple[type[nn.Module], tuple[float, float]]] = {
 class Generator(nn.Sequential):
     """Base class of the generators here: the output layer, the value range, and images smaller than two strides.
 
-    ``output`` is ``"tanh"``, in [-1, 1]; ``"half_tanh"``, in [-0.5, 0.5]; ``"clamped_tanh"``, the same range by
-    clipping; or ``"residual"``: the network computes a difference that is added to its input. The difference is 0 at
-    the start of training (the last convolution starts at 0), and the result may exceed [-1, 1] slightly.
-
     With ``norm="none"`` a pixel depends only on its surroundings, not on the rest of the frame. Only the weights then
     determine the scale of the maps, so they are initialised by ``initialise_without_norms``, whatever ``init`` is.
 
-    ``up="resize"`` doubles maps by repeating pixels before a 3x3 convolution, which avoids the checkerboard patterns of
-    ``"transposed"`` convolutions (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts"). ``down="blur"``
-    halves maps with a fixed binomial filter after a 3x3 convolution and its activation (Zhang 2019, "Making
-    Convolutional Networks Shift-Invariant Again"), which avoids the aliasing of ``"strided"`` convolutions and takes
-    two to four times as many operations there. ``down="blur3"`` is the same with the shorter filter of CUT, see
-    ``BlurPool``. ``up="blur"`` doubles maps with the filter of ``"blur"`` before a 3x3 convolution.
+    Args:
+        layers: The layers before the output layer, by name.
+        output: ``"tanh"``, in [-1, 1]; ``"half_tanh"``, in [-0.5, 0.5]; ``"clamped_tanh"``, the same range by clipping;
+            or ``"residual"``: the network computes a difference that is added to its input. The difference is 0 at the
+            start of training (the last convolution starts at 0), and the result may exceed [-1, 1] slightly.
+        stride: Number of which H and W of the images must be multiples.
+        norm: ``"instance"``, ``"batch"`` or ``"none"``.
+        activation: ``"leaky_relu"`` or ``"relu"``.
+
+    Options that its children share:
+        up: ``"transposed"`` convolutions; ``"resize"`` doubles maps by repeating pixels before a 3x3 convolution, which
+            avoids their checkerboard patterns (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts");
+            ``"blur"`` doubles maps with the filter of ``down="blur"`` before a 3x3 convolution.
+        down: ``"strided"`` convolutions; ``"blur"`` halves maps with a fixed binomial filter after a 3x3 convolution
+            and its activation (Zhang 2019, "Making Convolutional Networks Shift-Invariant Again"), which avoids their
+            aliasing and takes two to four times as many operations there; ``"blur3"`` is the same with the shorter
+            filter of CUT, see ``BlurPool``.
 
     Attributes:
         stride: Number of which H and W of the images must be multiples.
