@@ -117,6 +117,30 @@ SHORT: Mapping[str, Short] = {
 }
 """Recipe -> how its training is cut short; the others are run as they are."""
 
+GENERATORS: Mapping[str, tuple[str, Short]] = {
+    "unet": (
+        "cyclegan",
+        _narrow(400, more={"generator.name": "unet", "generator.options.stages": 7}),
+    ),
+    "textured-grid": (
+        "grid",
+        Short(
+            300,
+            {
+                **_GRID,
+                "data.size": [208, 128],
+                "data.load_size": [416, 128],
+                "data.batch_size": 2,
+                "generator.name": "textured-grid",
+                "generator.options.side": 128,
+                "generator.options.camera": False,
+            },
+            "After 300 steps on windows of 208x128, with 48 photos.",
+        ),
+    ),
+}
+"""Generator that no recipe uses -> the recipe that it is trained with, and how that is cut short."""
+
 AS_IT_IS, NO_PHOTOS = "The recipe as it is; 48 photos.", "The recipe as it is; it uses no photos."
 
 
@@ -232,6 +256,15 @@ def recipe(studio: Studio, name: str) -> Image:
     after = studio.shown(studio.short(name))
     as_it_is = NO_PHOTOS if name == "augment" else AS_IT_IS
     studio.captions[f"recipe-{name}"] = SHORT[name].caption if name in SHORT else as_it_is
+    sides = {"before": studio.frame.load_image(), f"after: {name}": after, "a real one": studio.photo}
+    return contact_sheet({title: [image[:, TAKEN]] for title, image in sides.items()})
+
+
+def generator(studio: Studio, name: str) -> Image:
+    """Before | after | a real one, for a generator that no recipe uses."""
+    base, short = GENERATORS[name]
+    after = studio.shown(studio.run(name, base, short))
+    studio.captions[f"generator-{name}"] = f"The recipe `{base}` with this generator. {short.caption}"
     sides = {"before": studio.frame.load_image(), f"after: {name}": after, "a real one": studio.photo}
     return contact_sheet({title: [image[:, TAKEN]] for title, image in sides.items()})
 
@@ -514,6 +547,7 @@ def pictures() -> dict[str, Callable[[Studio], Image]]:
     }
     for name in recipes:
         made[f"recipe-{name}"] = distil if name == "distil" else partial(recipe, name=name)
+    made |= {f"generator-{name}": partial(generator, name=name) for name in GENERATORS}
     made |= {
         "artefact-checkerboard": artefact_checkerboard,
         "artefact-halo": artefact_halo,
