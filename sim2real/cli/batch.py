@@ -82,12 +82,13 @@ def command(
     if converted:
         flags["convert"] = [{"source": str(sim), "out": str(converted)}]
     config = resolve(recipe, settings_here(), sets or [], **flags)
+    asked = config.precision  # a run keeps what its training has chosen, which conversions need not choose, too
     if (config.run_folder / "config.toml").is_file():
         flags["run"] = str(config.run_folder)  # a run folder may have been moved here
         config = resumed(config.run_folder, recipe, settings_here(), sets or [], **flags)
     else:
         config = suited(config, recipe, settings_here(), sets or [], notify=err.print, **flags)
-    conversions = run_batch(config)["conversions"]
+    conversions = run_batch(config, precision=asked)["conversions"]
     if any(not done["verified"] or (done["evaluation"] or {}).get("verdict") == "FAIL" for done in conversions):
         raise typer.Exit(1)
 
@@ -100,12 +101,15 @@ def _split_places(places: list[Path]) -> tuple[Path | None, list[Path], Path | N
 
 
 @interruptible("finished work is kept; the same command continues")
-def run_batch(config: "Config", options: "EvaluateOptions | None" = None) -> dict[str, Any]:
+def run_batch(
+    config: "Config", options: "EvaluateOptions | None" = None, *, precision: str | None = None
+) -> dict[str, Any]:
     """Train, convert, verify, evaluate and report; steps that are finished already are skipped.
 
     Args:
         config: Settings of the job.
         options: Options of the evaluations; by default with the seed and the device of the training.
+        precision: Precision of the conversions; by default that of the training's settings.
 
     Returns:
         The contents of ``batch.json`` in the run folder. The ``"evaluation"`` of an incomplete conversion is None, and
@@ -138,7 +142,11 @@ def run_batch(config: "Config", options: "EvaluateOptions | None" = None) -> dic
     for section in config.convert:
         for look, place in enumerate(places_of(Path(section.out), section.looks)):
             part = section.model_copy(update={"out": str(place)})
-            done: dict[str, Any] = {"evaluation": None, "report": None, **_convert(config, part, look)}
+            done: dict[str, Any] = {
+                "evaluation": None,
+                "report": None,
+                **_convert(config, part, look, precision or config.precision),
+            }
             if done["verified"] and not look:  # the other looks are similar
                 done |= _evaluate(config, part, options, before.get(part.out))
             report["conversions"].append(done)
@@ -194,12 +202,12 @@ def _train(config: "Config") -> "Trainer":
     return trainer
 
 
-def _convert(config: "Config", section: "Conversion", look: int) -> dict[str, Any]:
+def _convert(config: "Config", section: "Conversion", look: int, precision: str) -> dict[str, Any]:
     """Convert one look of a dataset, continuing an earlier conversion, and verify it."""
     from sim2real.api import options_of
     from sim2real.conversion import ConvertOptions, convert, verify
 
-    common = ConvertOptions(model=config.run_folder, device=config.device, precision=config.precision)
+    common = ConvertOptions(model=config.run_folder, device=config.device, precision=precision)
     source, out = Path(section.source), Path(section.out)
     with progress() as show:
         summary = convert(source, out, options_of(section, common, look), show, announce=show_sizes, notify=err.print)

@@ -163,6 +163,22 @@ def test_batch_does_every_step_and_a_rerun_does_nothing(done: Path, cli: Cli) ->
     assert [job["evaluation"] for job in again["conversions"]] == [job["evaluation"] for job in report["conversions"]]
 
 
+def test_what_a_training_chose_binds_no_conversion(
+    project: Path, cli: Cli, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init_small(project, cli)
+    monkeypatch.chdir(project)
+    monkeypatch.setattr("sim2real.training.loop.choose_precision", lambda *_: ("bf16", "bf16: faster here"))
+    program("train", "--steps", 2)
+    assert program("convert")[0] == 0
+    for _ in range(2):
+        _, _, said = program("batch", "--steps", 2)
+        assert "error" not in said
+        record = json.loads((project / "converted/sim/.sim2real/conversion.json").read_text())
+        assert record["precision"] == "fp32"  # a short conversion
+    assert tomllib.loads((project / "runs/sim/config.toml").read_text())["precision"] == "bf16"
+
+
 def test_batch_exits_with_1_after_a_failed_evaluation_but_does_the_rest(
     done: Path, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
