@@ -201,7 +201,7 @@ class CarlaGarage(FolderLayout):
     stale = (
         (r"(?:^|/)boxes/", "the states of traffic lights"),
         (r"(?:^|/)measurements/", "the states of traffic lights, the weather"),
-        (r"(?:^|/)\d{4,5}\.jpe?g$", "simulated images, drawn for debugging"),
+        (r"(?:^|/)(?<!rgb/)(?<!rgb_augmented/)\d{4,5}\.jpe?g$", "simulated images, drawn for debugging"),
     )
     resizing = (
         (r"(?:^|/)(?:semantics|depth)(?:_augmented)?/[^/]+\.png$", NEAREST),

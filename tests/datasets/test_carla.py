@@ -98,6 +98,12 @@ def test_garage_labels_each_camera_by_its_own(grow: Grow) -> None:
     assert files["Town02/route_b/measurements/0000.json.gz"] is Role.AUX
 
 
+def test_garages_camera_images_are_not_taken_for_drawings(grow: Grow) -> None:
+    assert open_dataset(grow("carla-garage")).stale()["simulated images, drawn for debugging"] == [
+        "Town01/route a/0000.jpg"
+    ]
+
+
 def test_garage_needs_two_facts_either_of_boxes_and_measurements(grow: Grow) -> None:
     root = grow("carla-garage")
     for boxes in root.rglob("boxes/*"):
