@@ -40,7 +40,7 @@ ROOT = Path(__file__).parents[1]
         ),
         pytest.param("distil", ["| guided teacher ", "| student "], marks=pytest.mark.slow),
         ("scale", ["| convert, again ", "1200 done before", "0 problems", "| listing "]),
-        ("loading", ["| Pillow and torchvision ", "| sim2real, cache, 2 workers "]),
+        ("loading", ["| Pillow and torchvision, 0 workers ", "| sim2real, cache, 2 workers "]),
         ("validation", ["| identity ", "| trees in the sky ", "| a validation "]),
         pytest.param(
             "preservation",

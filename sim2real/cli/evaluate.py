@@ -214,8 +214,9 @@ def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -
     for line in wrap(_took(found.timings), width)[:2]:
         out.print(line, style="dim")
     if not whole:
-        advice = "" if found.verdict == "PASS" else f"; what to do: {where('troubleshooting')}"
-        out.print(f"all values: --classes; images: sim2real report {quote(str(folder))}{advice}", style="dim")
+        report = f"sim2real report {quote(str(folder))}"
+        more = f"images: {report}" if found.verdict == "PASS" else f"{report}; {where('troubleshooting')}"
+        out.print(f"all values: --classes; {more}", style="dim")
 
 
 def _reasons(reasons: "Sequence[str]", width: int, most: int) -> list[str]:

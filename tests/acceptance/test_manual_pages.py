@@ -1,5 +1,6 @@
 """The pages of the manual are true: their commands and lines of Python run, in their order, on small files."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -71,7 +72,8 @@ def run_python(code: str, folder: Path) -> None:
     quick = 'device="cpu", settings={"data.size": (64, 32), "data.workers": 0, "generator.options.width": 4, '
     code = re.sub(r"steps=[\d_]+", "steps=2", code).replace("settings={", quick)
     command = [sys.executable, "-W", "error", "-c", code]
-    succeed(subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True))
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # some call `sim2real`
+    succeed(subprocess.run(command, cwd=folder, env=environment(PATH=path), capture_output=True, text=True))
 
 
 @pytest.fixture
