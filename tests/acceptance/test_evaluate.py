@@ -53,7 +53,8 @@ def test_the_output_fits_one_screen_with_the_verdict_first(cli: Cli, town: Path,
     assert lines[1].startswith("- ")
     assert any(line.startswith("change (grey levels)") for line in lines)
     assert lines[-2].startswith("took 0:0")
-    assert lines[-1] == "all values: --classes; images: sim2real report out"
+    assert lines[0].startswith("FAIL")
+    assert lines[-1] == "all values: --classes; sim2real report out; sim2real help troubleshooting"
     assert [line.partition(" ")[0] for line in done.stderr.splitlines() if " in 0:0" in line] == [
         "listing", "real", "frames", "frames", "colour",
     ]  # fmt: skip
