@@ -1,11 +1,12 @@
 """Write generators of other programs into run folders."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 
-from sim2real.datasets import open_dataset
+from sim2real.datasets import Role, open_dataset
 from sim2real.datasets.translated import GENERATOR, Pairs, match
 from sim2real.errors import DatasetError, Sim2RealError
 from sim2real.foreign import NAMED_BY_EPOCH, Recognised, build, generator_of
@@ -105,7 +106,7 @@ def import_frames(
 
     Args:
         source: The dataset.
-        translated: Folder of the translated images, of any size.
+        translated: Folder of the translated images, of any size; labels next to them are ignored.
         run: The run folder.
         by: ``"path"``, ``"order"``, or None, see :func:`sim2real.datasets.translated.match`.
         dataset: Layout of the dataset; None: recognised.
@@ -120,12 +121,9 @@ def import_frames(
     if not translated.is_dir():
         raise Sim2RealError(f"{absent(translated)}; name the folder of the translated images")
     frames = [frame.image for frame in open_dataset(source, dataset).frames() if frame.side in {None, "sim"}]
-    files = sorted(
-        path.relative_to(translated).as_posix()
-        for path in translated.rglob("*")
-        if path.is_file() and is_image(path.name)
-    )
-    pairs = match(frames, files, by)
+    if not frames:
+        raise DatasetError(f"{source}: holds no simulated images; name the dataset whose frames were translated")
+    files, pairs = _match(frames, translated, by)
     if not pairs.found:
         raise DatasetError(
             f"{translated}: none of its {len(files)} images has the name of one of the {len(frames)} frames of "
@@ -141,3 +139,21 @@ def import_frames(
         transfer="guided",
     )
     return _write(translated, run, DIRECTIONS[0], build(found), found, notify), pairs
+
+
+def _match(frames: Sequence[str], translated: Path, by: str | None) -> tuple[Sequence[str], Pairs]:
+    """Return the images of a folder without its labels, and their pairs.
+
+    Images that only look like labels, e.g. grey ones, are translations if more frames are found by path with them.
+    """
+    dataset = open_dataset(translated)
+    roles = {path: role for path, role in dataset.files() if is_image(path)}
+    files = [path for path, role in roles.items() if role in {Role.IMAGE, Role.AUX}]
+    pairs = match(frames, files, by)
+    doubtful = dataset.non_photos.roles.keys()
+    if doubtful and by != "order":
+        more = sorted({*files, *doubtful})
+        others = match(frames, more, "path")
+        if len(others.found) > (len(pairs.found) if pairs.by == "path" else 0):
+            return more, replace(others, unused=[path for path in others.unused if path not in doubtful])
+    return files, pairs

@@ -97,6 +97,33 @@ def test_frames_without_a_translation_are_named(work: Path, cli: Cli, tmp_path: 
     succeed(cli(*command, "--exclude", "Scene02/*"))
 
 
+def test_labels_beside_the_translations_are_no_images_without_a_frame(work: Path, cli: Cli, tmp_path: Path) -> None:
+    made, named = tmp_path / "made", tmp_path / "named"
+    shutil.copytree(work / "sim", made)  # a dataset with masks and depth
+    (named / "images").mkdir(parents=True)
+    (named / "depth").mkdir()
+    for number, path in enumerate(sorted(made.rglob("rgb_*.jpg"))):
+        picture = encode_png(teach(read_rgb(path)))
+        (named / "images" / f"{number}.png").write_bytes(picture)
+        (named / "depth" / f"{number}.png").write_bytes(picture)
+    for folder, found in ((made, "matched by path"), (named, "matched by order")):
+        done = cli("import-frames", work / "sim", folder, "--run", tmp_path / f"run-{folder.name}")
+        assert f"6 of 6 frames have a translation, {found}" in succeed(done)
+        assert "warning" not in done.stderr
+
+
+def test_grey_translations_beside_coloured_images_are_found(work: Path, cli: Cli, tmp_path: Path) -> None:
+    for number, path in enumerate(sorted((work / "sim").rglob("rgb_*.jpg"))):
+        image = read_rgb(path)
+        grey = np.repeat(image.mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
+        for kind, shown in (("sim", image), ("results", image), ("results", grey)):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            ending = "" if kind == "sim" else "_fake_B" if shown is grey else "_real_A"
+            (tmp_path / kind / f"{number}{ending}.png").write_bytes(encode_png(shown))
+    done = cli("import-frames", "sim", "results", cwd=tmp_path)
+    assert "6 of 6 frames have a translation, matched by path" in succeed(done)
+
+
 def test_translations_that_are_gone_are_named_before_anything_is_written(work: Path, cli: Cli, tmp_path: Path) -> None:
     shutil.copytree(work / "made", tmp_path / "made")
     succeed(cli("import-frames", work / "sim", tmp_path / "made", "--run", tmp_path / "run"))
