@@ -3,16 +3,14 @@
 from typing import TYPE_CHECKING
 
 from sim2real.cli.console import err, interruptible, out, progress
-from sim2real.cli.convert import Carry, model_here, show_summary
-from sim2real.cli.settings import DeviceOption, Direction, PrecisionOption, config_here, size_of
+from sim2real.cli.convert import model_here, show_next, show_summary, taking_options, tasks_of
+from sim2real.cli.settings import DeviceOption, PrecisionOption, config_here, size_of
 
 if TYPE_CHECKING:
     from sim2real.config import Config
 
 __all__ = [
-    "Carry",
     "DeviceOption",
-    "Direction",
     "PrecisionOption",
     "err",
     "interruptible",
@@ -20,8 +18,11 @@ __all__ = [
     "out",
     "progress",
     "settings_here",
+    "show_next",
     "show_summary",
     "size_of",
+    "taking_options",
+    "tasks_of",
 ]
 
 

@@ -1,8 +1,12 @@
 """The command ``sim2real convert``."""
 
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
+from inspect import Parameter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 
 import typer
 
@@ -25,6 +29,10 @@ if TYPE_CHECKING:
 
     from sim2real.conversion import ConversionSummary, ConvertOptions, Plan
     from sim2real.conversion.manifest import Record
+
+
+OF_THIS_PROCESS: Final = frozenset({"shard", "plan", "overwrite"})
+"""Options that commands of plugins do not share: they are about the work of one process on this machine."""
 
 
 class Carry(StrEnum):
@@ -139,11 +147,90 @@ def command(
     With --resize, labels and calibrations are adapted to the new size; files that cannot be adapted are refused.
     Run the same command again to continue an interrupted conversion. `sim2real verify OUT` checks the result.
     """
+    from sim2real.conversion import convert, make_plan
+    from sim2real.conversion.shards import find_shard, own_device
+
+    part = find_shard(shard)
+    tasks = tasks_of(
+        src,
+        out,
+        model=model,
+        direction=direction,
+        dataset=dataset,
+        include=include,
+        exclude=exclude,
+        as_image=as_image,
+        carry=carry,
+        encoding=encoding,
+        quality=quality,
+        resize=resize,
+        transfer=transfer,
+        neighbours=neighbours,
+        camera=camera,
+        labelme_image=labelme_image,
+        gate=gate,
+        rejected=rejected,
+        looks=looks,
+        batch_size=batch_size,
+        tile=tile,
+        engine=engine,
+        device=device,
+        precision=precision,
+        workers=workers,
+        limit=limit,
+        keep_going=keep_going,
+    )
+    if part:
+        err.print(
+            f"{part} ({part.set_by}): this process converts one file in {part.count}, other processes the rest of "
+            "the same SRC and OUT; --shard off converts all of them here"
+        )
+    failed = False
+    for task in tasks:
+        options = replace(
+            task.options,
+            device=own_device(task.options.device, part),
+            shard=(part.index, part.count) if part else None,
+            overwrite=overwrite,
+        )
+        if plan:
+            show_plan(make_plan(task.source, task.place, options, notify=err.print), options)
+            continue
+        with interruptible("converted files are kept; the same command continues"), progress() as report:
+            summary = convert(task.source, task.place, options, report, announce=show_sizes, notify=err.print)
+        show_summary(summary)
+        if summary.left == 0:
+            show_next(task)
+        failed = failed or bool(summary.failed)
+    if failed:
+        raise typer.Exit(1)
+
+
+class Task(NamedTuple):
+    """A conversion that a command was asked for: of ``source`` into ``place``, which is ``out`` or a look in it."""
+
+    source: Path
+    place: Path
+    out: Path
+    options: "ConvertOptions"
+
+
+def tasks_of(src: Path | None, out: Path | None, **values: Any) -> list[Task]:  # noqa: ANN401  as Typer parsed them
+    """Return the conversions that the arguments and the options of ``convert`` stand for.
+
+    Args:
+        src: The dataset, or None for those in sim2real.toml.
+        out: The output folder.
+        values: Values of the options by their names, except those of :data:`OF_THIS_PROCESS`.
+
+    Raises:
+        BadParameter: If arguments or options do not fit together.
+        Sim2RealError: If a setting is invalid, or an output folder holds something else.
+    """
     from sim2real.api import options_of
     from sim2real.config import Conversion
-    from sim2real.conversion import ConvertOptions, convert, make_plan
+    from sim2real.conversion import ConvertOptions
     from sim2real.conversion.looks import places_of
-    from sim2real.conversion.shards import find_shard, own_device
 
     if src and not out:
         raise typer.BadParameter("name the folder to convert into: sim2real convert SRC OUT")
@@ -151,66 +238,47 @@ def command(
     sections = [Conversion(source=str(src), out=str(out))] if src and out else settings.convert
     if not sections:
         raise typer.BadParameter("name the dataset and the folder to convert into: sim2real convert SRC OUT")
-    part = find_shard(shard)
-    if part:
-        err.print(
-            f"{part} ({part.set_by}): this process converts one file in {part.count}, other processes the rest of "
-            "the same SRC and OUT; --shard off converts all of them here"
-        )
-    named = {
-        "direction": direction,
-        "dataset": dataset,
-        "include": include,
-        "exclude": exclude,
-        "as_image": as_image,
-        "carry": carry.value if carry else None,
-        "encoding": encoding,
-        "quality": quality,
-        "resize": size_of(resize, "--resize", square=False) if resize else None,
-        "transfer": transfer,
-        "neighbours": neighbours,
-        "camera": camera,
-        "labelme_image": labelme_image,
-        "gate": gate,
-        "rejected": rejected,
-        "looks": looks,
-    }
-    said: dict[str, object] = {name: value for name, value in named.items() if value is not None}
-    said |= {"quality": quality} if said.get("encoding", "fixed") != "fixed" else {}  # not the quality in sim2real.toml
+    values["resize"] = size_of(values["resize"], "--resize", square=False) if values["resize"] else None
+    said = {name: values.pop(name) for name in Conversion.model_fields.keys() & values.keys()}
+    quality = {"quality": said["quality"]} if said["encoding"] not in {None, "fixed"} else {}  # not sim2real.toml's
+    said = {name: value for name, value in said.items() if value is not None} | quality
     common = ConvertOptions(
-        model=model or model_here(),
-        limit=limit,
-        batch_size=batch_size,
-        tile=tile,
-        engine=engine,
-        device=own_device(device or settings.device, part),
-        precision=precision or settings.precision,
-        shard=(part.index, part.count) if part else None,
-        workers=workers,
-        overwrite=overwrite,
-        keep_going=keep_going,
+        **values
+        | {
+            "model": values["model"] or model_here(),
+            "device": values["device"] or settings.device,
+            "precision": values["precision"] or settings.precision,
+        }
     )
-    jobs = []
+    tasks = []
     for section in sections:
         chosen = section.model_copy(update=said)
-        if rejected and not chosen.gate:
+        if "rejected" in said and not chosen.gate:
             raise typer.BadParameter('--rejected: no gate rejects anything; name one: --gate "preservation>=0.9"')
-        places = places_of(Path(section.out), chosen.looks)
-        jobs += [(chosen, place, options_of(chosen, common, look)) for look, place in enumerate(places)]
-    failed = False
-    for section, target, its_options in jobs:
-        source = Path(section.source)
-        if plan:
-            show_plan(make_plan(source, target, its_options, notify=err.print), its_options)
-            continue
-        with interruptible("converted files are kept; the same command continues"), progress() as report:
-            summary = convert(source, target, its_options, report, announce=show_sizes, notify=err.print)
-        show_summary(summary)
-        if summary.left == 0 and its_options.look + 1 == its_options.looks:
-            print(f"next: {command_line('sim2real', 'verify', section.out)}")
-        failed = failed or bool(summary.failed)
-    if failed:
-        raise typer.Exit(1)
+        places = places_of(Path(chosen.out), chosen.looks)
+        tasks += [
+            Task(Path(chosen.source), place, Path(chosen.out), options_of(chosen, common, look))
+            for look, place in enumerate(places)
+        ]
+    return tasks
+
+
+def taking_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Let a plugin's command that converts in its own way take the options of ``convert`` as well.
+
+    Args:
+        function: The command, ``function(src, out, *, own_option=..., **options)``, whose ``options`` are for
+            :func:`tasks_of`: those of ``convert`` except those of :data:`OF_THIS_PROCESS`.
+    """
+    own = inspect.signature(function, eval_str=True).parameters
+    named = {name: parameter for name, parameter in own.items() if parameter.kind is not Parameter.VAR_KEYWORD}
+    more = [
+        parameter.replace(kind=Parameter.KEYWORD_ONLY)
+        for name, parameter in inspect.signature(command, eval_str=True).parameters.items()
+        if name not in OF_THIS_PROCESS | named.keys()
+    ]
+    function.__signature__ = inspect.Signature([*named.values(), *more])  # type: ignore[attr-defined]
+    return function
 
 
 def model_here() -> Path | None:
@@ -231,6 +299,12 @@ def rejections(instead: "Mapping[str, int]") -> str:
     }
     parts = [f"{count} {words.get(name, f'as a {name}')}" for name, count in instead.items()]
     return f"{sum(instead.values())} frames: {', '.join(parts)}"
+
+
+def show_next(task: Task) -> None:
+    """Print the command that checks a finished conversion; of several looks after the last one."""
+    if task.options.look + 1 == task.options.looks:
+        print(f"next: {command_line('sim2real', 'verify', task.out)}")
 
 
 def show_plan(plan: "Plan", options: "ConvertOptions") -> None:

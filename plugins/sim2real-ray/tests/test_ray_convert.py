@@ -16,8 +16,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import typer
 
 from sim2real import Sim2RealError
+from sim2real.cli.convert import command as convert_command
 from sim2real.conversion import ConvertOptions, convert, verify
 from sim2real.model import GeneratorInfo, save_generator
 from sim2real.networks.generators import EncoderDecoder
@@ -26,6 +28,7 @@ ray = pytest.importorskip("ray", reason="ray is not installed")
 
 from sim2real_ray import plugin  # noqa: E402  needs ray
 from sim2real_ray.cluster import convert_on_ray  # noqa: E402  needs ray
+from sim2real_ray.command import command as ray_command  # noqa: E402  needs ray
 
 FRAMES = 48
 
@@ -186,12 +189,26 @@ def test_a_shard_that_loses_its_worker_repeatedly_is_an_error(
     assert verify(out).ok
 
 
+def options_of(command: Callable[..., object]) -> set[str]:
+    """The arguments and options of a command, as a user writes them."""
+    app = typer.Typer()
+    app.command()(command)
+    return {name for param in typer.main.get_command(app).params for name in (*param.opts, *param.secondary_opts)}
+
+
+def test_the_command_takes_the_options_of_convert() -> None:
+    theirs = options_of(convert_command)
+    assert theirs - options_of(ray_command) == {"--shard", "--plan", "--overwrite"}
+    own = {"--address", "--shards", "--cpus-per-worker", "--gpus-per-worker", "--retries"}
+    assert options_of(ray_command) - theirs == own
+
+
 def test_the_command_prints_what_convert_prints(
     cluster: str, source: Path, options: ConvertOptions, tmp_path: Path
 ) -> None:
     entry = "from sim2real_ray.command import command; import typer; typer.run(command)"
     resolved = (
-        f"--address {cluster} --cpus-per-worker 1 --shards 2 --keep-going "
+        f"--address {cluster} --cpus-per-worker 1 --shards 2 --keep-going --gate preservation>=0.99 "
         f"--model {options.model} --device cpu --precision fp32 --workers 1"
     )
     (source / "zz.png").write_bytes(b"no image")
@@ -209,6 +226,8 @@ def test_the_command_prints_what_convert_prints(
     assert done.returncode == 1, done.stderr
     output = done.stdout.splitlines()
     assert output[0].startswith(f"{FRAMES} frames converted, 5 files carried, 0 done before, 1 failed; ")
+    rejected = (tmp_path / "out/.sim2real/manifest.jsonl").read_text().count('"status": "rejected"')
+    assert f"the gate (preservation>=0.99) rejects {rejected} frames: {rejected} as they were" in output
     assert any(line.startswith("failed: zz.png: ") for line in output)
     assert output[-1] == f"next: sim2real verify {tmp_path / 'out'}"
     assert "Traceback" not in done.stderr

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -79,6 +80,9 @@ def convert_on_ray(
         summaries[0],
         shard=None,
         converted=sum(summary.converted for summary in summaries),
+        rejected=dict(sorted(sum((Counter(summary.rejected) for summary in summaries), Counter()).items())),
+        resized=sum(summary.resized for summary in summaries),
+        edited=sum(summary.edited for summary in summaries),
         carried=sum(summary.carried for summary in summaries),
         skipped=sum(summary.skipped for summary in summaries),
         failed=sorted(failure for summary in summaries for failure in summary.failed),
