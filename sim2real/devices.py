@@ -31,7 +31,9 @@ def resolve_device(device: str) -> str:
         return next((kind for kind in ("cuda", "mps") if kind in map(kind_of, there)), "cpu")
     if device in there or (device == "cuda" and "cuda:0" in there):
         return device
-    raise SettingsError(f"device '{device}': no such device; available: {', '.join(map(_introduced, there))}")
+    raise SettingsError(
+        f"device '{device}': no such device; available: {', '.join(map(_introduced, there))}", topic="no-gpu-is-found"
+    )
 
 
 def devices() -> list[str]:

@@ -12,9 +12,75 @@
 Any other exception is a bug in sim2real and keeps its traceback.
 """
 
+from typing import Literal
+
+TopicName = Literal[
+    # what is wrong: troubleshooting
+    "checkerboards",
+    "halos",
+    "nothing-changes",
+    "colours-are-inverted",
+    "trees-in-the-sky",
+    "flicker",
+    "one-side-is-empty",
+    "out-of-memory",
+    "a-training-diverges-or-a-discriminator-wins",
+    "which-checkpoint",
+    "slow",
+    "steps-wait-for-decoding",
+    "no-gpu-is-found",
+    "damaged-images",
+    "a-conversion-is-refused",
+    "verify-finds-problems",
+    "a-plugin-fails",
+    # how to do it: the guides
+    "what-must-be-alike",
+    "several-folders-and-videos",
+    "which-recipe",
+    "judged-on-held-out-images",
+    "watch-a-run",
+    "stop-and-resume",
+    "labels-of-the-simulation",
+    "speed-and-memory",
+    "frames-that-another-program-translated",
+    "a-student-of-a-slow-translator",
+    "interruptions",
+    "disk-space",
+    "as-fast-as-the-machine",
+    "large-frames",
+    "what-the-frames-look-like",
+    "how-jpegs-are-written",
+    "another-size",
+    "generators-that-see-labels-or-videos",
+    "labels-that-hold-or-describe-the-old-image",
+    "many-machines",
+    "kills-and-reruns",
+    "the-verdict",
+    "does-it-look-more-real",
+    "do-the-labels-hold",
+    "are-there-artefacts",
+    "is-it-steady",
+    "more-figures",
+    "reject-bad-frames-while-converting",
+]
+"""Pages and sections of the manual that messages lead to, as ``sim2real help`` takes them."""
+
 
 class Sim2RealError(Exception):
-    """An error that the user can fix; its message is one line."""
+    """An error that the user can fix; its message is one line.
+
+    Args:
+        message: What is wrong, where, and what to do.
+        topic: The section of the manual on it; the program prints where it is after the message. By default that of
+            the kind of error, which can be None.
+    """
+
+    topic: TopicName | None = None
+
+    def __init__(self, message: str, *, topic: TopicName | None = None) -> None:
+        super().__init__(message)
+        if topic:
+            self.topic = topic
 
 
 class UnknownNameError(Sim2RealError):
@@ -23,6 +89,8 @@ class UnknownNameError(Sim2RealError):
 
 class PluginError(Sim2RealError):
     """A plugin fails to import, registers a name that is taken, or violates the contract."""
+
+    topic = "a-plugin-fails"
 
 
 class SettingsError(Sim2RealError):
@@ -36,9 +104,13 @@ class DatasetError(Sim2RealError):
 class ImageError(Sim2RealError):
     """An image cannot be decoded, or not encoded without loss."""
 
+    topic = "damaged-images"
+
 
 class OutOfMemoryError(Sim2RealError):
     """Images are too many or too large for the memory of a device."""
+
+    topic = "out-of-memory"
 
 
 class CannotCompileError(Sim2RealError):

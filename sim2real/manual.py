@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
-from sim2real.errors import Sim2RealError
+from sim2real.errors import Sim2RealError, TopicName
 
 ADDRESS_VARIABLE: Final = "SIM2REAL_MANUAL"
 """Environment variable with the address of the manual's web pages, if a team hosts them."""
@@ -91,6 +91,11 @@ def where(topic: str) -> str:
         found = find(topic)
         return f"{base}/{found.page}.html" + (f"#{found.anchor}" if found.anchor else "")
     return f"sim2real help {topic}"
+
+
+def more(topic: TopicName | None) -> str:
+    """Return the end of a message that says where the manual has more on it; empty without a topic."""
+    return f"; more: {where(topic)}" if topic else ""
 
 
 def readable(text: str) -> str:

@@ -301,7 +301,8 @@ def load_generator(path: Path) -> "tuple[nn.Module, GeneratorInfo]":
         )
     except UnknownNameError as error:
         raise UnknownNameError(
-            f"{path}: {error}; install the plugin that provides it; `sim2real plugins` lists the installed ones"
+            f"{path}: {error}; install the plugin that provides it; `sim2real plugins` lists the installed ones",
+            topic="a-plugin-fails",
         ) from error
     except _UNBUILT as error:
         message = f"{path}: the generator '{info.name}' cannot be built with the options in the file"

@@ -18,6 +18,7 @@ from sim2real import __version__
 from sim2real.cli.overview import EXAMPLES, group_of
 from sim2real.cli.quiet import keep_libraries_quiet
 from sim2real.errors import PluginError, Sim2RealError
+from sim2real.manual import more
 from sim2real.refusals import reason
 from sim2real.registry import Entry, registry
 from sim2real.threads import limit_threads, true_interrupts
@@ -101,7 +102,9 @@ def _imported(entry: Entry) -> Any:  # noqa: ANN401  click's or Typer's own comm
 
 def _report_failures() -> None:
     for failure in registry().failures:
-        print(f"warning: plugin '{failure.plugin}' is left out: {failure.error}", file=sys.stderr)
+        print(
+            f"warning: plugin '{failure.plugin}' is left out: {failure.error}{more('a-plugin-fails')}", file=sys.stderr
+        )
 
 
 app = typer.Typer(
@@ -150,7 +153,7 @@ def main() -> None:
         app()
     except Sim2RealError as error:
         line = "".join(sign if sign.isprintable() else "?" for sign in " ".join(str(error).split()))
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {line}{more(error.topic)}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
         if error.errno not in _FILE_SYSTEM_ERRORS:

@@ -10,6 +10,7 @@ import typer
 
 from sim2real.cli.settings import JsonOption
 from sim2real.errors import PluginError
+from sim2real.manual import more
 from sim2real.registry import BUILTIN, KINDS, Entry, Plugin, one_line, registry
 
 command = typer.Typer()
@@ -42,7 +43,7 @@ def list_plugins(as_json: JsonOption = False) -> None:
             for kind, names in _provides(plugin).items():
                 print(f"  {kind:<14}  {', '.join(names)}")
         for failure in found.failures:
-            print(f"left out: {failure.plugin} ({failure.distribution}): {failure.error}")
+            print(f"left out: {failure.plugin} ({failure.distribution}): {failure.error}{more('a-plugin-fails')}")
         for plugin in found.disabled:
             print(f"disabled: {plugin.name} ({plugin.distribution} {plugin.version})")
     if found.clashes:
@@ -65,7 +66,8 @@ def check(as_json: JsonOption = False) -> None:
     else:
         for problem in problems:
             print(problem)
-        print(f"{len(found.offers)} components of {len(found.plugins)} plugins checked, {len(problems)} problems")
+        checked = f"{len(found.offers)} components of {len(found.plugins)} plugins checked, {len(problems)} problems"
+        print(f"{checked}{more('a-plugin-fails' if problems else None)}")
     if problems:
         raise typer.Exit(1)
 

@@ -184,7 +184,7 @@ def convert(
             f"{place}: {error.strerror or error}; what is finished is kept: fix this (free space, permissions) and "
             "run the same command again"
         )
-        raise Sim2RealError(message) from error
+        raise Sim2RealError(message, topic="interruptions") from error
     return ConversionSummary(
         out=out,
         model=plan.model,
@@ -253,7 +253,7 @@ def _join(plan: Plan) -> None:
             f"{plan.out}: the running processes were started differently ({'; '.join(changes)}); start all with "
             "the same options, and do not change the source meanwhile"
         )
-        raise Sim2RealError(message)
+        raise Sim2RealError(message, topic="kills-and-reruns")
     written = {path for job in plan.own for path in (job.path, quarantine_path(job.path))}
     for path in leftovers_of(written, plan.stale):  # of an earlier process with this shard
         (plan.out / path).unlink(missing_ok=True)

@@ -71,7 +71,7 @@ def carry(source: Path, target: Path, mode: str) -> str:
         others = " or ".join(sorted({"copy", *_LINKS} - {mode}))
         why = _NO_LINKS[error.errno] or error.strerror
         message = f"{source}: cannot create a {noun} to it in {target.parent}: {why}; use --carry {others}"
-        raise Sim2RealError(message) from error
+        raise Sim2RealError(message, topic="disk-space") from error
     return digest
 
 

@@ -88,7 +88,8 @@ def _require_upright(dataset: "Dataset", translated: Collection[str]) -> None:
     if turned:
         raise DatasetError(
             f"{dataset.root}: --labelme-image embed: EXIF rotates {len(turned)} photos, e.g. {turned[0]}, but "
-            "tools show photos inside label files as they are stored: use drop, or store these photos upright"
+            "tools show photos inside label files as they are stored: use drop, or store these photos upright",
+            topic="labels-that-hold-or-describe-the-old-image",
         )
 
 
@@ -112,5 +113,6 @@ def check_sizes(dataset: "Dataset", resized: Collection[str], changed: Collectio
             else "their images are not translated; leave them out with --exclude"
         )
         raise DatasetError(
-            f"{dataset.root}: --resize cannot resize the photos inside {len(left)} files, e.g. {left[0]}: {hint}"
+            f"{dataset.root}: --resize cannot resize the photos inside {len(left)} files, e.g. {left[0]}: {hint}",
+            topic="another-size",
         )

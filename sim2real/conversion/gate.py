@@ -141,7 +141,7 @@ def _create(rule: Rule) -> FrameMetric:
     metric = make_metric(rule.metric, f"gate '{rule}'")
     if not hasattr(metric, "compare"):
         message = f"gate '{rule}': the metric '{rule.metric}' compares sets of pictures and cannot judge single frames"
-        raise SettingsError(message)
+        raise SettingsError(message, topic="reject-bad-frames-while-converting")
     return cast("FrameMetric", metric)
 
 
@@ -150,7 +150,10 @@ def _check(rule: Rule, metric: FrameMetric) -> None:
     about = about_of(metric, rule.metric, rule.figure, f"gate '{rule}'")
     _require_direction(rule, str(rule), about)
     if rule.sign == ">=" and rule.bound > about.most:
-        raise SettingsError(f"gate '{rule}' would reject everything: {rule.name} is at most {about.most:g}")
+        raise SettingsError(
+            f"gate '{rule}' would reject everything: {rule.name} is at most {about.most:g}",
+            topic="reject-bad-frames-while-converting",
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

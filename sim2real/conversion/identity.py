@@ -58,7 +58,7 @@ def require_same(
             f"{out}: converted so far with other settings ({'; '.join(changes)}); repeat those, "
             "name another folder, or convert everything again with --overwrite"
         )
-        raise Sim2RealError(message)
+        raise Sim2RealError(message, topic="a-conversion-is-refused")
     if kept.tool_version != record.tool_version:
         notify(f"{out}: converted so far with sim2real {kept.tool_version}, continues with {record.tool_version}")
     if kept.source != record.source:

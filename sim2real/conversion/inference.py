@@ -195,8 +195,7 @@ class Inference:
                 try:
                     self._check_tiling()
                 except CannotTileError as cannot:
-                    message = f"{error}; {cannot}"
-                    raise Sim2RealError(message) from error
+                    raise Sim2RealError(f"{error}; {cannot}", topic="out-of-memory") from error
                 self._at_once.pop(size, None)
                 self._sides[size] = min(self._record.tile or _FIRST_TILE, _FIRST_TILE)
             if not self._reported:

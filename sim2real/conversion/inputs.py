@@ -51,7 +51,8 @@ def label_files(
             shown = ", ".join(lacking[:_SHOWN]) + (" ..." if len(lacking) > _SHOWN else "")
             raise DatasetError(
                 f"{root}: the generator '{who}' needs '{kind}', and {len(lacking)} of {len(frames)} frames have none, "
-                f"e.g. {shown}; leave them out with --exclude, or name another model"
+                f"e.g. {shown}; leave them out with --exclude, or name another model",
+                topic="a-conversion-is-refused",
             )
     known = cache(lambda path: stat_of(str(root / path)))  # frames may share a file
     files = {
@@ -62,7 +63,8 @@ def label_files(
     if gone := [file.path for file in made if file.stat is None]:
         raise DatasetError(
             f"{gone[0]}: this translation is gone, and {len(gone) - 1} more; put them back, or import them again: "
-            "sim2real import-frames"
+            "sim2real import-frames",
+            topic="frames-that-another-program-translated",
         )
     return files
 

@@ -103,7 +103,7 @@ def with_sizes(jobs: Sequence[Job], dataset: Dataset, target: Size) -> list[Job]
             f"{dataset.root}: --resize cannot resize {len(unknown)} files of this {dataset.name} dataset to "
             f"{target[0]}x{target[1]} ({named}{more}); leave them out with --exclude, or convert without --resize"
         )
-        raise DatasetError(message)
+        raise DatasetError(message, topic="another-size")
     return sized
 
 

@@ -291,7 +291,7 @@ def layout_of(out: Path, record: Record) -> str:
     try:
         return registry().entry("datasets", record.dataset).name
     except UnknownNameError as error:
-        raise UnknownNameError(f"{record_path(out)}: {error}") from error
+        raise UnknownNameError(f"{record_path(out)}: {error}", topic="a-plugin-fails") from error
 
 
 def write_record(out: Path, record: Record) -> None:
@@ -300,7 +300,7 @@ def write_record(out: Path, record: Record) -> None:
 
 
 def _refuse(damage: str) -> None:
-    raise Sim2RealError(f"{damage}; run the same conversion again")
+    raise Sim2RealError(f"{damage}; run the same conversion again", topic="verify-finds-problems")
 
 
 def read_manifest(out: Path, notify: Callable[[str], None] = _refuse) -> dict[str, Line]:
@@ -374,7 +374,7 @@ class ManifestWriter:
         self._file = path.open("a+b", buffering=0)
         if not lock(self._file):
             self._file.close()
-            raise Sim2RealError(f"{path}: another conversion is writing here; wait for it")
+            raise Sim2RealError(f"{path}: another conversion is writing here; wait for it", topic="kills-and-reruns")
         self._waiting: list[str] = []
         self._flushed = time.monotonic()
         self._drop_torn_line()

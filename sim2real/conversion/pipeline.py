@@ -456,7 +456,7 @@ class Pipeline:
                 f"{self._plan.source / job.path}: {reason}; what is finished is kept: repair the file and run the same "
                 "command again, --exclude it, or convert the others with --keep-going"
             )
-            raise Sim2RealError(message)
+            raise Sim2RealError(message, topic="damaged-images")
 
     def _notify(self, job: Job) -> None:
         """Count a finished or failed file and report progress."""

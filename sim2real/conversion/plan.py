@@ -131,7 +131,7 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Plan:
             f"gate '{others[0]}': --resize resizes labels only after the gate has judged with them; use only "
             "preservation, new_edges and lost_edges, or convert without --resize"
         )
-        raise SettingsError(message)
+        raise SettingsError(message, topic="reject-bad-frames-while-converting")
     _ = options.tile_side  # checks the option
     if options.engine != "auto":
         registry().entry("engines", options.engine)
@@ -140,7 +140,7 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Plan:
             f"{out}: a process that starts late would overwrite the work of others, so there is "
             "no --overwrite with shards; remove the folder, or name another"
         )
-        raise Sim2RealError(message)
+        raise Sim2RealError(message, topic="a-conversion-is-refused")
     model = find_model(options.model, options.direction, options.runs)
     info = read_info(model)
     camera = info.camera_of(options.camera)
@@ -218,7 +218,10 @@ def _check_looks(can: Capabilities, info: GeneratorInfo, options: ConvertOptions
     if not can.stochastic:
         looks = max(options.looks, options.look + 1)
         message = f"--looks {looks}: the generator '{info.name}' samples nothing at random, so all looks would be equal"
-        raise SettingsError(f"{message}; leave out --looks, or train with a recipe that does: grid, pixel-distribution")
+        raise SettingsError(
+            f"{message}; leave out --looks, or train with a recipe that does: grid, pixel-distribution",
+            topic="what-the-frames-look-like",
+        )
 
 
 def _with_frames(plan: Plan, options: ConvertOptions) -> list[Job]:
@@ -302,7 +305,7 @@ def make_plan(
             f"{out}: holds {len(orphans)} files that this conversion does not make ({orphans[0]} ...): gone from the "
             "source, or not selected now; name another folder, or convert everything again with --overwrite"
         )
-        raise Sim2RealError(message)
+        raise Sim2RealError(message, topic="a-conversion-is-refused")
     known = {} if options.overwrite else lines
     open_paths = {job.path for job in jobs if not is_done(job, known, present.get)}
     for group in sequences_of(jobs) if plan.can.of_sequences else ():
@@ -366,7 +369,7 @@ def encoding_of(options: ConvertOptions, model: Path, info: GeneratorInfo) -> En
             f"--quality {options.quality}: --encoding {options.encoding} copies the tables of JPEG files; leave "
             "out one of the two options"
         )
-        raise SettingsError(message)
+        raise SettingsError(message, topic="how-jpegs-are-written")
     if options.encoding == "source":
         return Encoding(as_source=True)
     others = "or use --encoding source or --encoding fixed"
@@ -375,10 +378,10 @@ def encoding_of(options: ConvertOptions, model: Path, info: GeneratorInfo) -> En
             f"{model}: --encoding real: it lacks the encoding of its real images, as it was written "
             f"with sim2real {info.tool_version}; train again, {others}"
         )
-        raise SettingsError(message)
+        raise SettingsError(message, topic="how-jpegs-are-written")
     if not info.real_encoding:
         message = f"{model}: --encoding real: none of the real images that it was trained on is a JPEG; {others[3:]}"
-        raise SettingsError(message)
+        raise SettingsError(message, topic="how-jpegs-are-written")
     return info.real_encoding[0]
 
 
@@ -431,10 +434,10 @@ def select(
             message = (
                 f"{dataset.root}: none of the images in this {dataset.name} dataset is from a camera: {findings[0]}"
             )
-            raise DatasetError(message)
+            raise DatasetError(message, topic="one-side-is-empty")
         hint = f"--include and --exclude leave none of its {everything} frames" if everything else f"no {side} images"
         message = f"{dataset.root}: {hint} in this {dataset.name} dataset; `sim2real inspect` shows what is there"
-        raise DatasetError(message)
+        raise DatasetError(message, topic="one-side-is-empty")
     chosen, others = set(frames[:limit]), set(frames[limit:] if limit is not None else ())
     for path, role in [*dataset.files(), *((path, Role.AUX) for path in dataset.tree.broken)]:
         if path not in others and selected(path, include, exclude):

@@ -180,9 +180,14 @@ def _check_requested(plan: "Plan", *, averages_grids: bool) -> None:
         raise SettingsError(f"{message} leave out --engine")
     if record.tile and record.transfer_size:
         message = f"--tile {record.tile}: the transfer is guided, so the generator sees whole frames at"
-        raise SettingsError(f"{message} {record.transfer_size} pixels; leave out --tile, or use --transfer direct")
+        raise SettingsError(
+            f"{message} {record.transfer_size} pixels; leave out --tile, or use --transfer direct", topic="large-frames"
+        )
     if record.tile and can.whole_pictures:
-        raise SettingsError(f"--tile {record.tile}: the generator '{name}' looks at whole frames; leave out --tile")
+        raise SettingsError(
+            f"--tile {record.tile}: the generator '{name}' looks at whole frames; leave out --tile",
+            topic="large-frames",
+        )
 
 
 def _estimated_cost(machine: Machine, generator: "nn.Module", notify: Notify) -> Cost:

@@ -118,7 +118,8 @@ def check_sizes_within(root: Path, who: str, jobs: Iterable["Job"]) -> None:
             sides = ", ".join(f"{path} is {width}x{height}" for (width, height), path in list(sizes.items())[:2])
             raise DatasetError(
                 f"{root}: the generator '{who}' looks at several frames of a sequence, but those of one differ in "
-                f"size ({sides}); leave out one size with --exclude"
+                f"size ({sides}); leave out one size with --exclude",
+                topic="generators-that-see-labels-or-videos",
             )
 
 

@@ -117,7 +117,7 @@ def _array(environment: Mapping[str, str]) -> Shard | None:
             f"this SLURM array of {count} tasks from {first} to {last} is not regular: use --shard I/N, or --shard off "
             "if each task converts a dataset of its own"
         )
-        raise Sim2RealError(message)
+        raise Sim2RealError(message, topic="many-machines")
     return Shard(index=(task - first) // step, count=count, set_by=f"SLURM array {first}-{last}")
 
 
@@ -135,7 +135,9 @@ def _numbers(environment: Mapping[str, str], *names: str) -> list[int]:
         return [int(environment[name]) for name in names]
     except (KeyError, ValueError) as error:
         said = ", ".join(f"{name}={environment.get(name, '')}" for name in names)
-        raise Sim2RealError(f"environment: {said}: not all are numbers; use --shard I/N or --shard off") from error
+        raise Sim2RealError(
+            f"environment: {said}: not all are numbers; use --shard I/N or --shard off", topic="many-machines"
+        ) from error
 
 
 def _local(environment: Mapping[str, str], name: str) -> int | None:
@@ -204,7 +206,7 @@ def joins_others(out: Path, shard: tuple[int, int] | None) -> bool:
             part = strangers[0].name.split(".")[1].replace("-", " ")
             who = "" if strangers[0] == manifest_path(out) else f" (shard {part})"
             message = f"{out}: another conversion is writing here{who}; wait for it, or name another folder"
-            raise Sim2RealError(message)
+            raise Sim2RealError(message, topic="kills-and-reruns")
         time.sleep(0.02)
 
 

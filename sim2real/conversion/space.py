@@ -85,7 +85,7 @@ def check_space(plan: Plan) -> None:
 def _refuse(plan: Plan, why: str) -> None:
     others = "" if plan.record.carry == "hardlink" else ", carry labels as links (--carry hardlink)"
     message = f"{plan.out}: the conversion {why}; make room, name a folder on another disk{others}, or convert a part"
-    raise Sim2RealError(message)
+    raise Sim2RealError(message, topic="a-conversion-is-refused")
 
 
 def _takes_space(plan: Plan, job: Job) -> bool:

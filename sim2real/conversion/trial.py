@@ -50,10 +50,14 @@ def make_engine(name: str, generator: "nn.Module", settings: EngineSettings) -> 
     can = capabilities(generator)
     if can.stochastic and not getattr(target, "takes_seeds", False):
         raise SettingsError(
-            f"--engine {name}: it takes no seeds, and this generator samples at random; leave out --engine"
+            f"--engine {name}: it takes no seeds, and this generator samples at random; leave out --engine",
+            topic="as-fast-as-the-machine",
         )
     if (can.takes_inputs or can.of_sequences) and not getattr(target, "takes_inputs", False):
-        raise SettingsError(f"--engine {name}: it takes only images, and this generator needs more; leave out --engine")
+        raise SettingsError(
+            f"--engine {name}: it takes only images, and this generator needs more; leave out --engine",
+            topic="as-fast-as-the-machine",
+        )
     engine: Engine = target(generator, settings)
     return engine
 

@@ -329,7 +329,7 @@ def _recognise(root: Path, as_image: Sequence[str]) -> Dataset:
         ]
         return Dataset(entry.name, match, tree, adapter(root), warnings=warnings, as_image=as_image)
     hint = foreign(root, tree) or "name the folder that holds the dataset"
-    raise DatasetError(f"{root}: no image found; {hint}")
+    raise DatasetError(f"{root}: no image found; {hint}", topic="one-side-is-empty")
 
 
 def _weight(adapter: Adapter, match: Match, tree: Tree) -> int:

@@ -87,7 +87,7 @@ def find_pictures(path: Path, as_image: Sequence[str] = ()) -> Place:
 def one_domain(path: Path, layout: str) -> DatasetError:
     """Return the error for a folder that was given for both sides but holds only one."""
     message = f"{path}: recognised as {layout}, which holds one domain; give the real images too: SIM REAL, two folders"
-    return DatasetError(message)
+    return DatasetError(message, topic="one-side-is-empty")
 
 
 def open_folder(
@@ -178,7 +178,10 @@ def _require_distinct(sources: Sequence[Source]) -> None:
     for source in sources:
         for path in (frame.path for frame in source.frames):
             if (other := found.setdefault(folder_of(path.parent) / path.name, source.path)) is not source.path:
-                raise DatasetError(f"{source.path}: {path} is also one of {other}; name each place once")
+                raise DatasetError(
+                    f"{source.path}: {path} is also one of {other}; name each place once",
+                    topic="several-folders-and-videos",
+                )
 
 
 def _frames_by_folder(extracted: Path) -> dict[str, list[Frame]]:

@@ -277,5 +277,6 @@ def _opened(video: Path) -> Iterator[cv2.VideoCapture]:
 def _undecodable(video: Path) -> DatasetError:
     return DatasetError(
         f"{video}: cannot be decoded as a video: it is damaged, broken off, or its codec is unknown; "
-        "repair it (ffmpeg -i ...), or leave it out with data.real_exclude"
+        "repair it (ffmpeg -i ...), or leave it out with data.real_exclude",
+        topic="several-folders-and-videos",
     )

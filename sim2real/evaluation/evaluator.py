@@ -240,7 +240,7 @@ def _real_frames(
         frames = [frame for frame in source.frames if frame.side in (None, aim)]
         if not frames:
             message = f"{source.path}: no {aim} images in this {source.layout} dataset; "
-            raise DatasetError(f"{message}name the folder of real images with --real")
+            raise DatasetError(f"{message}name the folder of real images with --real", topic="one-side-is-empty")
         found += frames
     return found, [note for source in sources for note in source.notes]
 
@@ -253,7 +253,9 @@ def _require_apart(reals: Sequence[Frame], converted: Converted) -> None:
     for what, others in (("the source", sources), ("OUT", [pair.translation for pair in pairs])):
         if both := shared(pictures, others):
             message = f"{both[0]}: a real image that is also an image of {what}, like {len(both) - 1} more; "
-            raise DatasetError(f"{message}name a folder of real images only with --real")
+            raise DatasetError(
+                f"{message}name a folder of real images only with --real", topic="several-folders-and-videos"
+            )
 
 
 def _spread(items: Sequence[T], count: int) -> list[T]:

@@ -190,7 +190,9 @@ def survey(pictures: Dataset | Sequence[Frame], side: Side, count: int, seed: in
             heights[name].append(height)
     if not measured:
         place = pictures.root if isinstance(pictures, Dataset) else "all places"
-        raise DatasetError(f"{place}: no {side} image can be read; check it with sim2real inspect")
+        raise DatasetError(
+            f"{place}: no {side} image can be read; check it with sim2real inspect", topic="one-side-is-empty"
+        )
     sizes = np.array([each.size for each in measured])
     look = np.mean([each.look for each in measured], axis=0)
     rows = np.array([each.rows for each in measured])

@@ -117,7 +117,7 @@ def _from_files(weights: Mapping[str, Path], detector: Path | None) -> dict[str,
     networks = [name for name in weights if name not in known]
     if len(networks) > 1:
         message = f"weights of {' and '.join(networks)}: give the weights of one network at a time"
-        raise SettingsError(message)
+        raise SettingsError(message, topic="more-figures")
     chosen_options: dict[str, dict[str, Any]] = {name: {"weights": weights[name]} for name in weights if name in known}
     for network in networks:
         chosen_options |= {name: {"weights": weights[network], "network": network} for name in _ON_FEATURES}

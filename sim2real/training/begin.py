@@ -194,7 +194,8 @@ def refuse_changes(folder: Path, new: "Config") -> None:
     if changed := differences(own, with_kept_choices(new, own)):
         raise SettingsError(
             f"{folder}: a run keeps its settings when it is resumed: {'; '.join(changed[:3])}; "
-            "use the settings that it was started with, or start another --run"
+            "use the settings that it was started with, or start another --run",
+            topic="stop-and-resume",
         )
 
 
@@ -211,7 +212,8 @@ def refuse_imported(folder: Path) -> None:
     if not RunFolder(folder).checkpoints.folder.exists() and any(read_info(file).imported for file in files):
         start = command_line("sim2real", "train", "SIM", "REAL", "--from", folder, "--run", "runs/NAME")
         raise SettingsError(
-            f"{folder}: imported, so its training cannot be resumed; start another one with it: {start}"
+            f"{folder}: imported, so its training cannot be resumed; start another one with it: {start}",
+            topic="stop-and-resume",
         )
 
 
@@ -288,5 +290,6 @@ def _require_apart(config: "Config", real: Path) -> None:
     if both := shared(others, simulated):
         raise Sim2RealError(
             f"{both[0]}: an image of both SIM and REAL (and {len(both) - 1} more): {sim} and {real} overlap; name two "
-            "separate folders, or exclude images from a side with data.sim_exclude or data.real_exclude"
+            "separate folders, or exclude images from a side with data.sim_exclude or data.real_exclude",
+            topic="several-folders-and-videos",
         )

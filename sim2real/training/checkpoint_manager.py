@@ -76,12 +76,16 @@ class CheckpointManager:
         except NewerFormatError as error:
             raise Sim2RealError(f"{path / _STATE}: {error}") from error
         except MisfitError as error:
-            raise Sim2RealError(f"{path}: {_STATE}: {error}; start a new run with another --run") from error
+            raise Sim2RealError(
+                f"{path}: {_STATE}: {error}; start a new run with another --run", topic="stop-and-resume"
+            ) from error
         if path != self.checkpoints.path(frame.step):
-            raise Sim2RealError(f"{path}: {_STATE} is of step {frame.step}; start a new run with another --run")
+            raise Sim2RealError(
+                f"{path}: {_STATE} is of step {frame.step}; start a new run with another --run", topic="stop-and-resume"
+            )
         if frame.fingerprint != self.fingerprint:
             message = f"{path}: the images, or labels used in training, have changed since this run started"
-            raise Sim2RealError(f"{message}; start a new one with another --run")
+            raise Sim2RealError(f"{message}; start a new one with another --run", topic="stop-and-resume")
         for name, shared in self.shared.items():
             _give(path, _STATE, name, state, shared.load_state_dict)
         if unknown := sorted(map(ascii, state.keys() - {*_FRAME, *self.shared})):
@@ -113,7 +117,7 @@ def _read(path: Path, name: str) -> dict[str, Any]:
     try:
         return read_state(path, name)
     except MisfitError as error:
-        raise Sim2RealError(f"{path}: {error}; start a new run with another --run") from error
+        raise Sim2RealError(f"{path}: {error}; start a new run with another --run", topic="stop-and-resume") from error
 
 
 def _give(
@@ -121,12 +125,14 @@ def _give(
 ) -> None:
     """Load the state of one part of the training."""
     if not isinstance(state.get(name), Mapping):
-        raise Sim2RealError(f"{path}: {file} has no state of '{name}'; start a new run with another --run")
+        raise Sim2RealError(
+            f"{path}: {file} has no state of '{name}'; start a new run with another --run", topic="stop-and-resume"
+        )
     try:
         load(state[name])
     except _FOREIGN as error:
         message = f"{path}: {file}: the state of '{name}' does not fit this training ({one_line(error)})"
-        raise Sim2RealError(f"{message}; start a new run with another --run") from error
+        raise Sim2RealError(f"{message}; start a new run with another --run", topic="stop-and-resume") from error
 
 
 class _Randomness:

@@ -71,10 +71,10 @@ class CheckpointScore:
                 f"{place}: it needs at least {self.about.least} images of each side, and {few} are used; raise "
                 "data.validation and evaluate.count"
             )
-            raise SettingsError(message)
+            raise SettingsError(message, topic="judged-on-held-out-images")
         if not self._sets and self(before, before, real, labels) is None:
             message = f"{place}: the held-out images lack what this metric needs, e.g. labels; name another"
-            raise SettingsError(message)
+            raise SettingsError(message, topic="judged-on-held-out-images")
 
     def __call__(
         self, before: Sequence[Image], after: Sequence[Image], real: Sequence[Image], labels: Sequence[Labels]

@@ -131,7 +131,7 @@ class Checkpoints:
             damaged.append(f"{path}: damaged checkpoint ({reason})")
         if damaged:
             message = f"{damaged[0]}, and there is no intact one before it; delete {self.folder} to restart this run"
-            raise SettingsError(message)
+            raise SettingsError(message, topic="stop-and-resume")
         return None, []
 
     def go_on_from(self, step: int, *, best: int, keep: int) -> None:

@@ -242,7 +242,9 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
             except (ImageError, DatasetError) as error:
                 reason = str(error)
             notes.append(f"{SKIPPED}{reason}")
-        raise DatasetError(f"none of {count} {('sim', 'real')[side]} images can be read; the last: {reason}")
+        raise DatasetError(
+            f"none of {count} {('sim', 'real')[side]} images can be read; the last: {reason}", topic="damaged-images"
+        )
 
     def _scaled(self, side: int, number: int, notes: list[str], window: Cutting | None) -> NDArray[np.uint8]:
         domain = self.sides[side]
@@ -378,7 +380,7 @@ def worker_errors() -> Iterator[None]:
         if not str(error).startswith("DataLoader worker"):
             raise
         message = "a process that decodes images was killed; if memory or /dev/shm was full, lower data.workers"
-        raise Sim2RealError(message) from error
+        raise Sim2RealError(message, topic="speed-and-memory") from error
 
 
 def _begin_worker(_worker: int) -> None:

@@ -105,7 +105,8 @@ def open_domains(
         if info.name != GENERATOR:
             raise DatasetError(
                 f"data.translations = '{data.translations}': not a run of sim2real import-frames, but one of the "
-                f"generator '{info.name}'"
+                f"generator '{info.name}'",
+                topic="frames-that-another-program-translated",
             )
         frames = tuple(with_translations(simulated.frames, info.name, info.options))
         simulated = replace(simulated, frames=frames)
@@ -140,7 +141,7 @@ def _open_domain(config: Config, side: Side, sources: Sequence[Source], spec: Si
             f"({len(held_out)} held out), but data.batch_size is {config.data.batch_size}; add images or lower "
             "data.batch_size or data.validation"
         )
-        raise DatasetError(message)
+        raise DatasetError(message, topic="one-side-is-empty")
     order = [*train, *sorted(held_out)]
     chosen = [frames[number] for number in order]
     stamps = [stamp_of(frame.path) for frame in chosen]
@@ -182,7 +183,7 @@ def _frames_of(source: Source, config: Config, side: Side) -> list[Frame]:
         data = config.data
         globs = (data.sim_include, data.sim_exclude) if side == "sim" else (data.real_include, data.real_exclude)
         fit = f" match the globs {globs[0]} {globs[1]}" if any(globs) else ""
-        raise DatasetError(f"{source.path}: no {side} images{fit}")
+        raise DatasetError(f"{source.path}: no {side} images{fit}", topic="one-side-is-empty")
     return frames
 
 

@@ -96,7 +96,8 @@ def require_memory(config: Config, device: str, precision: str, *, processes: in
     least = need.least(config, precision)
     raise SettingsError(
         f"{asked}: a step needs at least {_gigabytes(least)} of memory, and {device} has {_gigabytes(free)} free; "
-        + (f"this fits: --set {way}" if way else "use smaller images and narrower networks")
+        + (f"this fits: --set {way}" if way else "use smaller images and narrower networks"),
+        topic="out-of-memory",
     )
 
 

@@ -185,7 +185,7 @@ def _create(name: str, folder: Path, run_name: str, *, identity: str | None, ste
         return _WINDOWS[name](folder, run_name, identity, step)
     except ModuleNotFoundError as error:
         message = f'log.to: {name} is not installed; pip install "sim2real[{name}]", or remove it from log.to'
-        raise SettingsError(message) from error
+        raise SettingsError(message, topic="watch-a-run") from error
 
 
 def _read_identities(folder: Path) -> dict[str, str]:

@@ -397,7 +397,7 @@ class Trainer:
             message = (
                 f"step {self.step}: {bad[0]} is not finite; {self._last_good()}; lower the rates in [optim] or use fp32"
             )
-            raise Sim2RealError(message)
+            raise Sim2RealError(message, topic="a-training-diverges-or-a-discriminator-wins")
 
     def _weights(self) -> dict[str, float]:
         """Return one value for every network; it is finite only if all weights of the network are."""
@@ -450,7 +450,7 @@ class Trainer:
         source = self._source()
         if (reason := damage(source)) is not None:
             message = f"{source}: damaged checkpoint ({reason}); set checkpoint.use = 'last' to use the last generators"
-            raise SettingsError(message)
+            raise SettingsError(message, topic="which-checkpoint")
         cameras, notes = dict[str, Camera | None](), list[str]()
         if self.config.camera.match:
             for direction in self.method.generators:

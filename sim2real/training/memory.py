@@ -13,7 +13,6 @@ from torch import nn
 from sim2real.config import Config
 from sim2real.devices import is_out_of_memory, kind_of
 from sim2real.errors import Sim2RealError
-from sim2real.manual import where
 
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _ASKED = re.compile(r"tried to allocate (\d+(?:\.\d+)?) (bytes|KiB|MiB|GiB)", re.IGNORECASE)
@@ -59,8 +58,7 @@ def memory_errors(
             raise
         stride = max(getattr(generator, "stride", 1) for generator in generators)
         words = advice(config, processes, stride, measure(error, device))
-        message = f"{at()}: {device} has too little memory; {words}; more: {where('out-of-memory')}"
-        raise Sim2RealError(message) from error
+        raise Sim2RealError(f"{at()}: {device} has too little memory; {words}", topic="out-of-memory") from error
 
 
 def measure(error: BaseException, device: str) -> Use | None:

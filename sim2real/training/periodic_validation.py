@@ -82,7 +82,7 @@ class PeriodicValidation:
             return
         if not self.possible or not self._validator:
             message = f"evaluate.score = '{self.score}': no images are held out for it; set data.validation"
-            raise SettingsError(message)
+            raise SettingsError(message, topic="judged-on-held-out-images")
         self._checkpoint_score.check(self._validator.before, self._validator.real, self._labels)
 
     @property

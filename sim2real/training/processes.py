@@ -57,13 +57,13 @@ class Processes:
                 f"device '{self.device}' is a single one, for {self.count} processes; use {kind if index else 'cpu'} "
                 "or auto"
             )
-            raise SettingsError(message)
+            raise SettingsError(message, topic="many-machines")
         if kind == "cuda" and torch.cuda.device_count() < here:
             message = (
                 f"{here} processes on this machine, but each sees {torch.cuda.device_count()} GPUs and needs its own "
                 "one; start fewer, or let all processes see all GPUs (SLURM: --gpus-per-node, not --gpus-per-task)"
             )
-            raise SettingsError(message)
+            raise SettingsError(message, topic="many-machines")
         from lightning_fabric import Fabric  # noqa: PLC0415  takes seconds, needed only for several processes
 
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # no greeting
@@ -161,4 +161,4 @@ def _linked() -> Iterator[None]:
         message = (
             "another process of this training has ended or does not answer; see its output, then continue with --resume"
         )
-        raise Sim2RealError(message) from error
+        raise Sim2RealError(message, topic="many-machines") from error

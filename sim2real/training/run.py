@@ -82,7 +82,7 @@ class RunFolder:
             return
         if self.path.exists():
             message = f"{self.path}: exists already; add --resume to continue that run, or choose another --run"
-            raise SettingsError(message)
+            raise SettingsError(message, topic="stop-and-resume")
 
     def write_config(self, config: Config) -> None:
         """Write config.toml."""
@@ -96,7 +96,7 @@ class RunFolder:
         """
         if not self.config_file.is_file():
             message = f"{self.path}: there is no run to resume here; omit --resume to start one"
-            raise SettingsError(message)
+            raise SettingsError(message, topic="stop-and-resume")
         return read_config(self.config_file)
 
     @contextmanager

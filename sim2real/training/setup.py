@@ -89,7 +89,7 @@ def require_equal_shares(config: Config, processes: int) -> None:
             f"data.batch_size = {size}: {processes} processes x train.gradient_accumulation_steps = "
             f"{parts // processes} need a multiple of {parts}; the next is {math.ceil(size / parts) * parts}"
         )
-        raise SettingsError(message)
+        raise SettingsError(message, topic="many-machines")
 
 
 def rate(schedule: Schedule, step: int, total: int) -> float:

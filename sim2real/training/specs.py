@@ -134,13 +134,15 @@ def require_labels(side: Side, frames: Sequence[Frame], spec: SideSpec) -> None:
             if kind == TRANSLATION and len(lacking) == len(frames):
                 raise DatasetError(
                     f"{who} needs translations of another program: make a run of them with sim2real import-frames, and "
-                    "name it in data.translations"
+                    "name it in data.translations",
+                    topic="a-student-of-a-slow-translator",
                 )
             there = sorted({known for frame in frames for known in frame.labels})
             raise DatasetError(
                 f"{who} needs '{kind}' of the {_WORDS[side]} images, and {len(lacking)} of {len(frames)} have none, "
                 f"e.g. {lacking[0].path}; available labels: {', '.join(there) or 'none'}; exclude those images "
-                f"(data.{side}_exclude), or remove the component that needs them"
+                f"(data.{side}_exclude), or remove the component that needs them",
+                topic="labels-of-the-simulation",
             )
 
 
@@ -178,5 +180,6 @@ def require_clips(side: Side, frames: Sequence[Frame], spec: SideSpec, *, least:
         raise DatasetError(
             f"{spec.clips_for} needs {spec.clip_length} consecutive frames of {_WORDS[side]} sequences, and "
             f"{'there are none' if not count else f'only {count} images start a clip'} among {len(frames)} images to "
-            "train on; use a dataset of sequences, or lower data.validation"
+            "train on; use a dataset of sequences, or lower data.validation",
+            topic="labels-of-the-simulation",
         )
