@@ -180,12 +180,19 @@ def seams(image: Image) -> Image:
     return levels(image + tints[rows[:, None], columns])
 
 
+def negative(image: Image) -> Image:
+    """Swap light and dark, and keep the hues."""
+    luma = image @ np.array((0.299, 0.587, 0.114))
+    return levels(image + (255 - 2 * luma)[..., None])
+
+
 ARTEFACTS: Mapping[str, Callable[[Sample], Image]] = {
     **{f"pattern of {stride} px": on_image(pattern(stride)) for stride in (2, 4, 8)},
     "halos": on_image(halos),
     "overshoot": on_image(overshoot),
     "rim": on_image(rim),
     "seams": on_image(seams),
+    "negative": on_image(negative),
 }
 """Faults that edges hardly show and a person sees at once."""
 

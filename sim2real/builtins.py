@@ -157,9 +157,7 @@ def register_metrics(register: Register) -> None:  # noqa: D103
         summary="edges at the labels' outlines, inside them and in skies",
     )
     register("contrast", f"{at}.contrast:ContrastMetric", summary="how clearly each class stands out")
-    register(
-        "artefacts", f"{at}.artefacts:ArtefactMetric", summary="patterns, halos, rims and seams that frames do not have"
-    )
+    register("artefacts", f"{at}.artefacts:ArtefactMetric", summary="patterns, halos, rims, seams and negatives")
     register("objects", f"{at}.objects:ObjectsMetric", summary="are labelled objects still detected? needs a detector")
 
 

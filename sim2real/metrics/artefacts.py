@@ -1,8 +1,9 @@
-"""Measure obvious faults of a translation that edges do not reveal: periodic patterns, halos, rims and seams.
+"""Measure obvious faults of a translation that edges do not reveal: patterns, halos, rims, seams and negatives.
 
-A bilateral grid of affine colour transforms can express changes of light and colour but none of these faults
-(:mod:`sim2real.networks.bilateral`). Such a grid is fitted to a frame and its translation, and the faults are measured
-on the residual. No weights and no labels are needed.
+A bilateral grid of affine colour transforms can express changes of light and colour but no patterns, halos, rims or
+seams (:mod:`sim2real.networks.bilateral`). Such a grid is fitted to a frame and its translation, and these faults are
+measured on the residual. A negative is a change of light, and is found at the edges, whose sides it swaps. No weights
+and no labels are needed.
 """
 
 from collections.abc import Mapping
@@ -52,13 +53,15 @@ _AROUND = 33  # lines: steps that are usual among them are texture or a pattern
 _CLEAR = 14  # px: lines nearer to the border are rims
 
 _SMOOTHING = 1.5  # px, the standard deviation of a Gaussian that removes grain
+_VISIBLE = 1.0  # grey levels per pixel: edges of a translation whose direction is certain
+_FEWEST_EDGES = 100  # pixels
 _LEAST_SPREAD = 10.0  # grey levels, so that blank images do not divide by 0
 
 
 class ArtefactMetric:
     """The metric ``artefacts``: faults of a generator.
 
-    Lower is better; a translation that only changes light and colours has 0. All values but the last are in grey
+    Lower is better; a translation that only changes light and colours has 0. All values but the last two are in grey
     levels. A frame with a side of less than 64 px has no values.
 
     - ``periodic``: Root mean square of patterns that repeat every 2, 4 or 8 px: the power of the residual at these
@@ -70,6 +73,8 @@ class ArtefactMetric:
     - ``seams``: Step of the residual across a straight line through the image, exceeded along three quarters of the
       line away from the frame's edges, beyond the usual steps of neighbouring lines; the worst line.
     - ``unexplained``: Ratio of the residual's power to the translation's variance, both smoothed.
+    - ``inverted``: Share of the frame's edges, among those that the translation has, whose darker side became the
+      lighter one.
     """
 
     abouts: Mapping[str, About] = {
@@ -78,6 +83,7 @@ class ArtefactMetric:
         "rims": About(title="a rim along the border, grey levels", better="lower"),
         "seams": About(title="steps along straight lines, grey levels", better="lower"),
         "unexplained": About(title="share of the content that no change of light explains", better="lower"),
+        "inverted": About(title="share of edges with light and dark swapped", better="lower"),
     }
 
     def compare(self, before: Image, after: Image, labels: "Mapping[str, Label]") -> dict[str, Change]:  # noqa: ARG002  the contract of frame metrics; artefacts need no labels
@@ -106,6 +112,7 @@ def artefacts(before: Image, after: Image) -> dict[str, float]:
         "rims": _rims(before, residual),
         "seams": _seams(before, residual),
         "unexplained": _unexplained(after, residual),
+        "inverted": _inverted(before, after),
     }
     return {name: value for name, value in figures.items() if value is not None}
 
@@ -208,9 +215,14 @@ def _beside(image: Image, edges: _Mask) -> _Points | None:
 
 def _edges(image: Image, steepness: float) -> _Mask:
     """Return where a frame's gradient exceeds ``steepness`` grey levels per pixel."""
-    smooth = cv2.GaussianBlur(image.astype(np.float32) @ _LUMA, (0, 0), 1)
-    across, down = (cv2.Sobel(smooth, cv2.CV_32F, x, 1 - x, scale=1 / 8) for x in (1, 0))
-    return np.asarray(cv2.magnitude(across, down)) > steepness
+    return np.asarray(cv2.magnitude(*_slopes(image, 1))) > steepness
+
+
+def _slopes(image: Image, smoothing: float) -> tuple[_Floats, _Floats]:
+    """Return the gradient of the luma along x and y in grey levels per pixel, smoothed by a Gaussian."""
+    smooth = cv2.GaussianBlur(image.astype(np.float32) @ _LUMA, (0, 0), smoothing)
+    along, down = (cv2.Sobel(smooth, cv2.CV_32F, x, 1 - x, scale=1 / 8) for x in (1, 0))
+    return np.asarray(along, np.float32), np.asarray(down, np.float32)
 
 
 def _rims(before: Image, residual: _Floats) -> float | None:
@@ -272,3 +284,15 @@ def _ranked(values: _Floats, known: _Mask, axis: int, share: float) -> _Floats:
 def _unexplained(after: Image, residual: _Floats) -> float:
     smooth, left = (cv2.GaussianBlur(each, (0, 0), _SMOOTHING) for each in (after.astype(np.float32), residual))
     return float(np.square(left).mean() / (smooth.var(axis=(0, 1)).mean() + _LEAST_SPREAD**2))
+
+
+def _inverted(before: Image, after: Image) -> float | None:
+    """Return the share of edges whose sides swapped light and dark; None if too few of them are left."""
+    (along, down), (along_after, down_after) = (
+        (slope[_BORDER:-_BORDER, _BORDER:-_BORDER] for slope in _slopes(image, _SMOOTHING)) for image in (before, after)
+    )
+    steepness = np.hypot(along, down)
+    edges = steepness > _FAINT
+    across = (along * along_after + down * down_after)[edges] / steepness[edges]  # the translation's slope, signed
+    clear = across[np.abs(across) > _VISIBLE]
+    return float((clear < 0).mean()) if len(clear) >= _FEWEST_EDGES else None

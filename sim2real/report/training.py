@@ -59,6 +59,7 @@ _VALIDATED = (
     ("artefacts.rims", "Rims", ()),
     ("artefacts.seams", "Seams", ()),
     ("artefacts.unexplained", "Unexplained", ()),
+    ("artefacts.inverted", "Light and dark swapped", ((0.5, "negatives"),)),
 )
 _SHOWN_ELSEWHERE = {"recipe", "summary", "sim", "real", "run"}
 
@@ -83,7 +84,8 @@ def standing_of(run: Run) -> Standing:
     """Return the rating of a run's generators on held-out images."""
     used, _ = _used(run)
     figures: dict[str, float] = next((record for record in reversed(run.records) if record["step"] == used), {})
-    return standing(figures, Levers.of_losses(run.losses()))
+    losses = run.losses()
+    return standing(figures, Levers.of_losses(losses, trained=bool(losses)))
 
 
 def _state(run: Run) -> tuple[str, str]:

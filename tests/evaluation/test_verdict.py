@@ -160,6 +160,7 @@ def test_a_figure_of_too_few_decides_nothing() -> None:
         ("rims", "a rim along the border: rims", (2, 5, 8)),
         ("seams", "seams (steps along straight lines): seams", (1, 3, 8)),
         ("unexplained", "content that the frames do not show: unexplained", (0.03, 0.1, 0.2)),
+        ("inverted", "light and dark swapped (a negative): inverted", (0.1, 0.3, 0.9)),
     ],
 )
 def test_faults_that_a_person_sees_are_called_by_their_names(name: str, fault: str, values: tuple[float, ...]) -> None:

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from benchmarks.preservation import APPEARANCE, ARTEFACTS, Sample
+from benchmarks.preservation import APPEARANCE, ARTEFACTS, Sample, negative
 from benchmarks.validation import blobs, levels, render_town
 from sim2real.evaluation.verdict import FAULTS, GATES
 from sim2real.metrics.artefacts import ArtefactMetric, artefacts
@@ -16,6 +18,7 @@ SEEN_AS = {
     "overshoot": "halos",
     "rim": "rims",
     "seams": "seams",
+    "negative": "inverted",
 }
 
 
@@ -71,7 +74,7 @@ def test_a_fault_is_seen_in_real_frames_too(pictures: list[Image], change: str) 
     assert SEEN_AS[change] in faults(means(pictures, damaged))
 
 
-@pytest.mark.parametrize("change", ["pattern of 4 px", "halos", "rim", "seams"])
+@pytest.mark.parametrize("change", ["pattern of 4 px", "halos", "rim", "seams", "negative"])
 def test_a_fault_on_top_of_a_real_look_is_seen(frames: list[Image], change: str) -> None:
     real = render_town("real", 3, (416, 128))
     assert SEEN_AS[change] in faults(means(frames, [ARTEFACTS[change](Sample(image, {})) for image in real]))
@@ -89,6 +92,23 @@ def test_the_amplitude_of_a_pattern_is_told(frames: list[Image]) -> None:
 
 def test_what_frames_do_not_show_is_unexplained(frames: list[Image]) -> None:
     assert faults(means(frames, [*map(blobs, frames)])) == ["unexplained"]
+
+
+def test_the_share_of_a_frame_that_is_a_negative_is_told(frames: list[Image]) -> None:
+    for share in (0.25, 0.5, 1):
+        damaged = [image.copy() for image in frames]
+        for image in damaged:
+            part = slice(0, round(share * image.shape[1]))
+            image[:, part] = negative(image[:, part])
+        assert means(frames, damaged)["inverted"] == pytest.approx(share, abs=0.12)
+
+
+@given(slope=st.floats(0.2, 1), offset=st.floats(0, 50), sign=st.sampled_from([1, -1]))
+def test_no_gain_swaps_light_and_dark_and_every_negative_one_does(
+    frames: list[Image], slope: float, offset: float, sign: int
+) -> None:
+    changed = levels(127.5 + sign * slope * (frames[0] - 127.5) * 0.6 + offset - 25)
+    assert artefacts(frames[0], changed)["inverted"] == (0 if sign > 0 else 1)
 
 
 def test_frames_that_are_too_small_have_no_figures_and_blank_ones_no_halos() -> None:
