@@ -1,13 +1,14 @@
-"""The number of threads, ordered results from them, and interrupts during waits."""
+"""The number of threads, ordered results from them, shared batches, and interrupts during waits."""
 
 import math
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 _GROUPS: Final = Path("/sys/fs/cgroup")
 
@@ -57,6 +58,42 @@ def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterat
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+class InBatches(Generic[T, R]):
+    """A function of one item that does the items of several threads at once; further ones gather meanwhile.
+
+    Args:
+        work: Returns the results for one or more items, in their order; only called by one thread at a time.
+    """
+
+    def __init__(self, work: Callable[[list[T]], list[R]]) -> None:
+        self._work = work
+        self._turn = threading.Lock()
+        self._lock = threading.Lock()  # guards the attribute below
+        self._waiting: list[tuple[T, Future[R]]] = []
+
+    def __call__(self, item: T) -> R:
+        """Return the result for an item; an error of ``work`` is raised for each item of its batch."""
+        future: Future[R] = Future()
+        with self._lock:
+            self._waiting.append((item, future))
+        with self._turn:
+            if not future.done():
+                self._do()
+        return future.result()
+
+    def _do(self) -> None:
+        with self._lock:
+            batch, self._waiting = self._waiting, []
+        try:
+            results = self._work([item for item, _ in batch])
+        except BaseException as error:  # noqa: BLE001  raised by each thread
+            for _, future in batch:
+                future.set_exception(error)
+        else:
+            for (_, future), result in zip(batch, results, strict=True):
+                future.set_result(result)
 
 
 @contextmanager

@@ -2,14 +2,16 @@
 
 import os
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from sim2real import threads
-from sim2real.threads import in_order, limit_threads, true_interrupts, usable_cores
+from sim2real.threads import InBatches, in_order, limit_threads, true_interrupts, usable_cores
 
 
 @pytest.mark.parametrize(
@@ -78,3 +80,30 @@ def test_other_errors_stay_what_they_are() -> None:
         pass
     with pytest.raises(RuntimeError, match="mine"), true_interrupts():
         raise RuntimeError("mine")
+
+
+def test_threads_share_batches() -> None:
+    batches: list[list[int]] = []
+    gathered = threading.Event()
+
+    def work(items: list[int]) -> list[int]:
+        batches.append(items)
+        assert len(batches) > 1 or gathered.wait(10)
+        if 7 in items:
+            raise ValueError("seven")
+        return [item**2 for item in items]
+
+    square = InBatches(work)
+    with ThreadPoolExecutor(6) as pool:
+        first = pool.submit(square, 0)
+        while not batches:
+            time.sleep(0.001)
+        others = [pool.submit(square, number) for number in range(1, 6)]
+        while len(square._waiting) < 5:
+            time.sleep(0.001)
+        gathered.set()
+        assert [future.result() for future in (first, *others)] == [0, 1, 4, 9, 16, 25]
+    assert [sorted(batch) for batch in batches] == [[0], [1, 2, 3, 4, 5]]
+    with pytest.raises(ValueError, match="seven"):
+        square(7)
+    assert square(8) == 64

@@ -12,6 +12,8 @@ encoding.py  encoding of lossy files
 claims.py    limits on the size of images
 orientation.py  EXIF and XMP orientation
 pictures.py  code that all formats share
+plain_jpeg.py  JPEG files of which every decoder makes the same pixels
+nvjpeg.py    JPEG codecs of GPUs, which are used if asked for
 png.py, jpeg.py, webp.py, tiff.py, bmp.py, tga.py, pnm.py, jpeg2000.py, avif.py  the formats
 """
 
@@ -241,17 +243,27 @@ def read_picture(path: Path) -> Picture:
     return decode_picture(data, path)
 
 
-def decode_picture(data: bytes, path: Path) -> Picture:
+def decode_picture(data: bytes, path: Path, *, jpeg_decoder: jpeg.Decoder | None = None) -> Picture:
     """Decode the bytes of a photo; errors name ``path``.
 
     Pixels with an ICC profile other than sRGB are converted to sRGB, and ``notes`` says so.
+
+    Args:
+        data: The bytes.
+        path: Path that errors name.
+        jpeg_decoder: Decodes JPEG files of which every decoder makes the same pixels, see
+            :mod:`sim2real.imageio.nvjpeg`.
 
     Raises:
         ImageError: If the file is damaged, or is not a single photo with 8 bits per channel, grey or RGB, with or
             without alpha.
     """
     with _naming(path):
-        return _decoded(data, path)
+        container, header = _header_of(data, path)
+        require_photo(header)
+        if container is jpeg:
+            return jpeg.read_picture(data, header, None, jpeg_decoder)
+        return container.read_picture(data, header, None)
 
 
 def _decoded(data: bytes, path: Path, size: Sizing | None = None, window: Cutting | None = None) -> Picture:
@@ -274,7 +286,12 @@ def _header_of(data: bytes, path: Path) -> tuple[_Container, Header]:
 
 
 def encode_picture(
-    rgb: NDArray[np.uint8], like: Picture, encoding: Encoding = _USUAL, *, quality: None = None
+    rgb: NDArray[np.uint8],
+    like: Picture,
+    encoding: Encoding = _USUAL,
+    *,
+    quality: None = None,
+    jpeg_encoder: jpeg.Encoder | None = None,
 ) -> bytes:
     """Encode pixels like another picture: with its format, channels, alpha, EXIF and ICC profile.
 
@@ -283,6 +300,7 @@ def encode_picture(
         like: The picture that they replace.
         encoding: Encoding for lossy formats.
         quality: No longer supported; use ``encoding``.
+        jpeg_encoder: Encodes RGB pixels for a JPEG if the encoding is a quality, see :mod:`sim2real.imageio.nvjpeg`.
 
     Raises:
         ImageError: If the format cannot hold a picture of this size.
@@ -298,7 +316,10 @@ def encode_picture(
     if like.alpha is not None:
         pixels = with_key(pixels, like.alpha, like.key) if like.key else np.dstack((pixels, like.alpha))
     container = _CONTAINERS[like.format]
-    encoded = container.write(pixels, like, encoding.of(like))
+    if container is jpeg:
+        encoded = jpeg.write(pixels, like, encoding.of(like), jpeg_encoder)
+    else:
+        encoded = container.write(pixels, like, encoding.of(like))
     written = container.read_header(io.BytesIO(encoded), len(encoded))
     if written != like.header:
         raise ImageError(f"{described(like.header)} cannot be stored: it becomes {described(written)}")

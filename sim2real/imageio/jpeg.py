@@ -2,6 +2,8 @@
 
 import io
 import struct
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, BinaryIO, Final
 
 import cv2
@@ -13,7 +15,24 @@ from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
 from sim2real.imageio.encoding import USUAL_QUALITY, WRITTEN, Encoding
-from sim2real.imageio.pictures import Header, Picture, Sizing, View, decode, encode, opened, save, srgb_profile
+from sim2real.imageio.pictures import (
+    Header,
+    Picture,
+    Pixels,
+    Sizing,
+    View,
+    decode,
+    encode,
+    opened,
+    save,
+    srgb_profile,
+)
+from sim2real.imageio.plain_jpeg import plain, plain_body
+
+Decoder = Callable[[bytes, Header], NDArray[np.uint8] | None]
+"""Decodes a plain JPEG: RGB (H, W, 3); None if it cannot."""
+Encoder = Callable[[NDArray[np.uint8], int], bytes | None]
+"""Encodes RGB (H, W, 3) in a quality, as :func:`fixed_body` checks it; None if it cannot."""
 
 START: Final = b"\xff\xd8"
 _END: Final = b"\xff\xd9"
@@ -111,8 +130,11 @@ def _is_metadata(marker: int) -> bool:
 
 def _bare(segments: list[tuple[int, bytes]], scans: bytes) -> bytes:
     """Return the segments that define the pixels; metadata is copied but never parsed and cannot disturb decoders."""
-    needed = [s for marker, s in segments if not _is_metadata(marker) or marker in {_JFIF, _ADOBE}]
-    return START + b"".join(needed) + scans
+    return START + b"".join(segment for _, segment in _needed(segments)) + scans
+
+
+def _needed(segments: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    return [each for each in segments if not _is_metadata(each[0]) or each[0] in {_JFIF, _ADOBE}]
 
 
 def _first_rows(segments: list[tuple[int, bytes]], header: Header, view: View) -> list[tuple[int, bytes]]:
@@ -126,8 +148,14 @@ def _first_rows(segments: list[tuple[int, bytes]], header: Header, view: View) -
     return [(marker, part[:5] + rows + part[7:] if marker in _FRAMES else part) for marker, part in segments]
 
 
-def read_picture(data: bytes, header: Header, view: View | None) -> Picture:
+def read_picture(data: bytes, header: Header, view: View | None, decoder: Decoder | None = None) -> Picture:
     """Decode a photo, or what ``view`` shows of it.
+
+    Args:
+        data: The bytes of the file.
+        header: Its header.
+        view: What is shown; None for the whole photo.
+        decoder: Decodes whole plain photos without an ICC profile; the usual decoder does if it cannot.
 
     Raises:
         ImageError: If the file is damaged, or not a grey or RGB photo.
@@ -137,7 +165,12 @@ def read_picture(data: bytes, header: Header, view: View | None) -> Picture:
     profile = b"".join(segment[18:] for segment in sorted(icc, key=lambda segment: segment[16:17]))
     with opened(JpegImageFile, _bare(_first_rows(segments, header, view) if view else segments, scans)) as image:
         encoding = _encoding(image)
-        pixels = decode(image, profile or None, view)
+        simple = plain(_needed(segments), scans) if decoder and not view and not icc else None
+        rgb = decoder(simple, header) if decoder and simple else None
+        if rgb is None:
+            pixels = decode(image, profile or None, view)
+        else:
+            pixels = Pixels(rgb, header.channels == 1, alpha=None, converted=False, notes=())
     metadata = [s for marker, s in segments if _is_metadata(marker) and marker != _ADOBE]
     notes: tuple[str, ...] = ()
     if any(segment[4:8] == b"MPF\x00" for segment in metadata):
@@ -216,10 +249,45 @@ def encode_jpeg(pixels: NDArray[np.uint8], *, quality: int = USUAL_QUALITY) -> b
     return encode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, quality, *(sampling if pixels.ndim == 3 else ())))
 
 
-def write(pixels: NDArray[np.uint8], like: Picture, encoding: Encoding) -> bytes:
-    """Encode a JPEG like another, with its metadata segments in place of the encoder's header."""
-    encoded = _encoded(pixels, encoding)
-    return START + like.metadata + encoded[_JFIF_END:]
+def write(pixels: NDArray[np.uint8], like: Picture, encoding: Encoding, encoder: Encoder | None = None) -> bytes:
+    """Encode a JPEG like another, with its metadata segments in place of the encoder's header.
+
+    Args:
+        pixels: RGB (H, W, 3) or grey (H, W).
+        like: The picture that they replace.
+        encoding: The encoding.
+        encoder: Encodes RGB pixels if the encoding is a quality; the usual encoder does if it cannot.
+    """
+    fits = encoder and pixels.ndim == 3 and encoding == Encoding(quality=encoding.quality)
+    body = encoder(pixels, encoding.quality) if encoder and fits else None
+    return START + like.metadata + (body or _encoded(pixels, encoding)[_JFIF_END:])
+
+
+def fixed_body(data: bytes, quality: int) -> bytes | None:
+    """Return a JPEG without its start and metadata; None if :func:`encode_jpeg` would not write it of RGB pixels.
+
+    It has to be plain and in colour, and no step of its tables may be larger than those of the quality.
+
+    Raises:
+        ImageError: If it is damaged.
+    """
+    segments, scans = _segments(data)
+    found = read_encoding(data)
+    if found is None or any(marker == _ADOBE for marker, _ in segments):
+        return None
+    tables, most = found.tables, _tables_of(quality)
+    coarser = len(tables) > len(most) or any(
+        np.greater(tables[min(place, len(tables) - 1)], table).any() for place, table in enumerate(most)
+    )
+    grey = next(part for marker, part in segments if marker in _FRAMES)[9] == 1
+    return None if coarser or grey else plain_body([s for s in segments if not _is_metadata(s[0])], scans)
+
+
+@lru_cache(maxsize=8)
+def _tables_of(quality: int) -> tuple[tuple[int, ...], ...]:
+    """Return the quantisation tables of a quality."""
+    encoding = read_encoding(encode_jpeg(np.zeros((8, 8, 3), np.uint8), quality=quality))
+    return encoding.tables if encoding else ()
 
 
 def _encoded(pixels: NDArray[np.uint8], encoding: Encoding) -> bytes:

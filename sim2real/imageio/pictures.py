@@ -362,6 +362,12 @@ def _unencodable(width: int, height: int, container: str) -> ImageError:
 _FILTERS_LOCK: Final = threading.Lock()
 
 
+def ignore_warnings(message: str) -> None:
+    """Ignore deprecations from now on whose message begins with a regular expression."""
+    with _FILTERS_LOCK:
+        warnings.filterwarnings("ignore", message, DeprecationWarning)
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Suppress Pillow's warnings about unusual metadata; the lock is needed as all threads share warning filters."""
