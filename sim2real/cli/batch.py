@@ -64,7 +64,7 @@ def command(
     Without SIM REAL OUT, ./sim2real.toml defines what to train on and what to convert.
     """
     from sim2real.config import resolve
-    from sim2real.training.begin import resumed, suited
+    from sim2real.training.begin import resumed, run_folder_of, suited
 
     sim, real, converted = _split_places(places or [])
     flags = training_settings(
@@ -83,9 +83,10 @@ def command(
         flags["convert"] = [{"source": str(sim), "out": str(converted)}]
     config = resolve(recipe, settings_here(), sets or [], **flags)
     asked = config.precision  # a run keeps what its training has chosen, which conversions need not choose, too
-    if (config.run_folder / "config.toml").is_file():
-        flags["run"] = str(config.run_folder)  # a run folder may have been moved here
-        config = resumed(config.run_folder, recipe, settings_here(), sets or [], **flags)
+    folder = run_folder_of(config, recipe, settings_here(), sets or [], **flags)
+    if (folder / "config.toml").is_file():
+        flags["run"] = str(folder)  # a run folder may have been moved here
+        config = resumed(folder, recipe, settings_here(), sets or [], **flags)
     else:
         config = suited(config, recipe, settings_here(), sets or [], notify=err.print, **flags)
     conversions = run_batch(config, precision=asked)["conversions"]

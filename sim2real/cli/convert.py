@@ -282,11 +282,9 @@ def taking_options(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def model_here() -> Path | None:
-    """Return the run folder of the sim2real.toml in the current folder, or None."""
-    if not (settings := settings_here()):
-        return None
-    run = config_here().run_folder
-    return run if "run" in settings or run.is_dir() else None
+    """Return the run folder that the sim2real.toml in the current folder names, or that of its recipe; else None."""
+    settings, run = settings_here(), config_here().run_folder
+    return run if "run" in settings or ("recipe" in settings and run.is_dir()) else None
 
 
 def rejections(instead: "Mapping[str, int]") -> str:

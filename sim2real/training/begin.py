@@ -55,9 +55,55 @@ def prepare(
     sets = list(sets)
     config = resolve(recipe, file, sets, None, settings, **flags)
     if resume:
-        config = resumed(config.run_folder, recipe, file, sets, settings, **flags)
-    check_training(config, begins=not resume)
-    return config if resume else suited(config, recipe, file, sets, settings, notify=notify, **flags)
+        folder = run_folder_of(config, recipe, file, sets, settings, **flags)
+        config = resumed(folder, recipe, file, sets, settings, **flags | {"run": str(folder)})
+        check_places(config, begins=False)
+        return config
+    if config.run:
+        check_run_folder(config.run_folder)
+    check_places(config, begins=True)
+    config = suited(config, recipe, file, sets, settings, notify=notify, **flags)
+    if not config.run:
+        check_run_folder(config.run_folder)
+    return config
+
+
+def run_folder_of(
+    config: "Config",
+    recipe: str | None,
+    file: Mapping[str, Any] | None = None,
+    sets: Iterable[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    **flags: object,
+) -> Path:
+    """Return the run folder of a training that may have begun.
+
+    If neither the folder nor the recipe is named, it is that of the recipe which :func:`suited` takes; without
+    simulated images to tell, that of ``labelled`` or ``default``, whichever was trained last.
+
+    Args:
+        config: The settings that :func:`sim2real.config.resolve` makes of the other arguments.
+        recipe: As for ``resolve``.
+        file: As for ``resolve``.
+        sets: As for ``resolve``.
+        settings: As for ``resolve``.
+        flags: As for ``resolve``.
+
+    Raises:
+        Sim2RealError: If the simulated images cannot be listed.
+    """
+    from sim2real.config import DEFAULT, named_recipe
+    from sim2real.training.run import RunFolder
+
+    sets = list(sets)
+    if config.run or named_recipe(recipe, file, sets, settings):
+        return config.run_folder
+    if config.sim:
+        others: dict[str, Any] = flags
+        return suited(config, recipe, file, sets, settings, **others).run_folder
+    files = [RunFolder(config.run_folder.with_name(name)).config_file for name in (LABELLED, DEFAULT)]
+    begun = [path for path in files if path.is_file()]
+    return max(begun, key=lambda path: path.stat().st_mtime).parent if begun else config.run_folder
 
 
 def suited(
@@ -75,8 +121,7 @@ def suited(
     A training that starts with existing generators has their settings, see :func:`started`.
 
     The recipe is replaced only if none was named and the method and the discriminator are those of ``default``, with
-    discriminator options that ``labelled`` has as well. The run folder stays that of the recipe ``default``, where all
-    commands look for it.
+    discriminator options that ``labelled`` has as well.
 
     Args:
         config: The settings that :func:`sim2real.config.resolve` makes of the other arguments.
@@ -108,7 +153,6 @@ def suited(
     if not all("segmentation" in frame.labels for frame in frames):
         return config
     notify(f"all simulated frames have masks: recipe {LABELLED}; {DEFAULT} ignores them and learns real2sim as well")
-    flags["run"] = str(config.run_folder)
     return resolve(LABELLED, file, sets, None, settings, **flags)
 
 
@@ -249,13 +293,32 @@ def check_training(config: "Config", *, begins: bool) -> None:
     Raises:
         Sim2RealError: If they do not, or it cannot.
     """
-    from sim2real.datasets import open_dataset
-    from sim2real.datasets.sources import one_domain
+    if begins:
+        check_run_folder(config.run_folder)
+    check_places(config, begins=begins)
+
+
+def check_run_folder(folder: Path) -> None:
+    """Make sure that a training can begin in a folder.
+
+    Raises:
+        Sim2RealError: If it holds something, or cannot be written.
+    """
     from sim2real.training.run import RunFolder
 
-    if begins:
-        RunFolder(config.run_folder).require_new()
-        check_writable(config.run_folder)
+    RunFolder(folder).require_new()
+    check_writable(folder)
+
+
+def check_places(config: "Config", *, begins: bool) -> None:
+    """Make sure that the images of a training exist, and if it begins that no image is on both sides.
+
+    Raises:
+        Sim2RealError: If they do not, or one is.
+    """
+    from sim2real.datasets import open_dataset
+    from sim2real.datasets.sources import one_domain
+
     check_images(config.sim_place)
     for place in config.real_places:
         check_images(place, videos=True)

@@ -76,9 +76,13 @@ def test_a_training_with_masks_uses_the_recipe_labelled_by_default(cli: Cli, tow
     done = cli("train", "sim", "photos", *sets, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "all simulated frames have masks: recipe labelled" in " ".join(done.stderr.split())
-    own = tomllib.loads((tmp_path / "runs/default/config.toml").read_text())
+    assert "into runs/labelled" in " ".join(done.stderr.split())
+    own = tomllib.loads((tmp_path / "runs/labelled/config.toml").read_text())
     assert (own["recipe"], own["discriminator"]["name"]) == ("labelled", "projection")
     assert "trained 3 steps" in succeed(cli("train", "sim", "photos", "--resume", "--steps", "3", cwd=tmp_path))
+    assert "runs/labelled: already finished" in succeed(cli("train", "--resume", cwd=tmp_path))
+    converted = succeed(cli("convert", "sim", "out", "--limit", "1", cwd=tmp_path))
+    assert "with runs/labelled/sim2real.safetensors" in converted
 
 
 def test_a_model_of_the_recipe_labelled_converts_frames_without_masks(cli: Cli, town: Path) -> None:

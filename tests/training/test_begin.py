@@ -1,5 +1,6 @@
 """Which recipe a training begins with, of which nobody names one."""
 
+import os
 import shutil
 import tomllib
 from pathlib import Path
@@ -8,7 +9,10 @@ from typing import Any
 import pytest
 
 from sim2real.cli.init import settings_text
+from sim2real.config import Config
+from sim2real.errors import SettingsError
 from sim2real.training.begin import prepare
+from sim2real.training.run import RunFolder
 from sim2real_toytown import render_dataset
 
 
@@ -28,9 +32,9 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("sim", "named", "recipe", "run"),
     [
-        ("sim", {}, "labelled", "runs/default"),
+        ("sim", {}, "labelled", "runs/labelled"),
         ("sim", {"run": "mine"}, "labelled", "mine"),
-        ("sim", {"sets": ["discriminator.options.width=8", "train.steps=5"]}, "labelled", "runs/default"),
+        ("sim", {"sets": ["discriminator.options.width=8", "train.steps=5"]}, "labelled", "runs/labelled"),
         ("some", {}, "default", "runs/default"),
         ("photos", {}, "default", "runs/default"),
         ("sim", {"recipe": "default"}, "default", "runs/default"),
@@ -62,6 +66,37 @@ def test_only_images_that_are_trained_on_need_masks(
     sets = [f"data.sim_include={[f'*{number}.jpg' for number in sorted(masked)]}"]
     config = prepare(None, None, sets, sim=str(town / "some"), real=str(town / "photos"))
     assert config.recipe == "labelled"
+
+
+def begin(sim: Path, real: Path) -> Config:
+    """Begin a training that names neither a recipe nor a folder; returns its settings."""
+    config = prepare(None, sim=str(sim), real=str(real))
+    RunFolder(config.run_folder).create(config)
+    return config
+
+
+def test_a_run_is_resumed_where_the_same_command_has_begun_it(
+    town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match="runs/default: there is no run to resume here"):
+        prepare(None, resume=True)
+    begun = {name: begin(town / name, town / "photos") for name in ("sim", "some")}
+    for name, run in (("sim", "runs/labelled"), ("some", "runs/default")):
+        again = prepare(None, resume=True, sim=str(town / name), real=str(town / "photos"))
+        assert (again.recipe, str(again.run_folder)) == (begun[name].recipe, run)
+    for name in ("labelled", "default"):  # the one that was trained last
+        os.utime(tmp_path / "runs" / name / "config.toml", (2_000_000_000,) * 2)
+        assert prepare(None, resume=True).recipe == name
+        os.utime(tmp_path / "runs" / name / "config.toml", (1_000_000_000,) * 2)
+
+
+def test_a_run_of_another_recipe_is_not_in_the_way(town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    begin(town / "some", town / "photos")
+    assert begin(town / "sim", town / "photos").run_folder.name == "labelled"
+    with pytest.raises(SettingsError, match="runs/labelled: exists already; add --resume"):
+        begin(town / "sim", town / "photos")
 
 
 @pytest.mark.parametrize(("sim", "recipe"), [("sim", "labelled"), ("some", "default")])
