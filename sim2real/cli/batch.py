@@ -253,6 +253,7 @@ def _evaluate(
         options,
         real_include=tuple(globs[0]),
         real_exclude=tuple(globs[1]),
+        real_as_image=tuple(data.sim_as_image if backwards else data.real_as_image),
         extraction=Extraction.of(data),
         extracted=config.run_folder / "frames",
     )

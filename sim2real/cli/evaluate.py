@@ -10,7 +10,7 @@ import typer
 
 from sim2real.cli.checks import check_conversion
 from sim2real.cli.console import duration, err, interruptible, out, progress
-from sim2real.cli.settings import DeviceOption, config_here, settings_here
+from sim2real.cli.settings import DeviceOption, VideoEveryOption, config_here, extraction_here, settings_here
 from sim2real.files import check_writable, write_whole
 from sim2real.inside import inside
 from sim2real.manual import where
@@ -91,6 +91,7 @@ def command(
         Path | None, typer.Option(metavar="FILE", help="Also write the values of each frame: .csv or .parquet.")
     ] = None,
     fail_on: Annotated[State, typer.Option(help="Exit with code 1 on this verdict or a worse one.")] = State.FAIL,
+    video_every: VideoEveryOption = None,
     classes: Annotated[
         bool, typer.Option("--classes", help="Print all values with their intervals, also for each class.")
     ] = False,
@@ -120,7 +121,10 @@ def command(
     check_selection(named, given, files, detector)
     check_conversion(out)
     check_writable(inside(out, STATE_FOLDER))
-    check_images(source or recorded_source(out, read_record(out)), dataset)
+    record = read_record(out)
+    check_images(source or recorded_source(out, record), dataset)
+    extraction = extraction_here(video_every, record.generator.get("settings") if record else None)
+    globs = {} if real else _globs_here()
     real = real or real_here()
     for place in real:
         check_images(place, videos=True)
@@ -132,6 +136,8 @@ def command(
         metric_options=given,
         weights=files,
         detector=detector,
+        **globs,
+        extraction=extraction,
         count=count,
         segmenter_steps=STEPS if segmenter_steps is None else segmenter_steps,
         seed=seed,
@@ -159,6 +165,12 @@ def real_here() -> list[Path]:
         if settings.real or settings.sim:
             return settings.real_places
     raise typer.BadParameter("name the real images: --real DIR, or real in sim2real.toml", param_hint="--real")
+
+
+def _globs_here() -> dict[str, Any]:
+    """Return the globs of real images in the sim2real.toml of the current folder, as options of an evaluation."""
+    data = config_here().data
+    return {name: tuple(getattr(data, name)) for name in ("real_include", "real_exclude", "real_as_image")}
 
 
 def _named_file(text: str) -> tuple[str, Path]:

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from sim2real.cli.console import progress
-from sim2real.cli.settings import AsImageOption, DatasetOption, JsonOption
+from sim2real.cli.settings import AsImageOption, DatasetOption, JsonOption, VideoEveryOption, extraction_here
 from sim2real.errors import ImageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sim2real.datasets import Dataset
+    from sim2real.datasets.video import Extraction
     from sim2real.evaluation.layout import Layout, LayoutReport
     from sim2real.evaluation.supervision import Supervision
 
@@ -35,6 +38,7 @@ def command(
             "repeatable.",
         ),
     ] = None,
+    video_every: VideoEveryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Describe a dataset: layout and why, frames, sizes, roles of its files, kinds of labels, licence, warnings.
@@ -49,29 +53,33 @@ def command(
     opened = open_dataset(source, dataset, as_image or ())
     facts, report = _facts(opened), None
     if against:
-        report, allowed = _compared(opened, against)
-        facts["against"] = {"root": ", ".join(map(str, against)), **report.dump(), "supervision": asdict(allowed)}
+        report, allowed, videos = _compared(opened, against, extraction_here(video_every))
+        root = ", ".join(map(str, against))
+        facts["against"] = {"root": root, "videos": videos, **report.dump(), "supervision": asdict(allowed)}
     if as_json:
         print(json.dumps(facts, indent=2))
         return
     _print(facts)
     if report is not None:
-        _print_comparison(facts["against"]["root"], report)
+        _print_comparison(facts["against"], report)
         _print_allowed(allowed)
 
 
-def _compared(opened: "Dataset", against: list[Path]) -> "tuple[LayoutReport, Supervision]":
-
-    from sim2real.datasets.sources import open_sources
+def _compared(
+    opened: "Dataset", against: list[Path], extraction: "Extraction"
+) -> "tuple[LayoutReport, Supervision, str]":
+    """Return the comparison with real images, what the labels allow, and a line on the frames of videos."""
+    from sim2real.datasets.sources import frames_of_videos, open_sources
     from sim2real.evaluation.layout import compare_layout
     from sim2real.evaluation.supervision import supervision
 
     with TemporaryDirectory() as extracted, progress("seconds of video") as show:
-        sources = open_sources(against, Path(extracted), progress=show)
+        sources = open_sources(against, Path(extracted), extraction=extraction, progress=show)
         photos = [frame for source in sources for frame in source.frames if frame.side in {None, "real"}]
         report = compare_layout(opened, photos)
     frames = [frame for frame in opened.frames() if frame.side in {None, "sim"}]
-    return report, supervision(frames, photos, [*report.sim.classes], [*report.real.classes])
+    allowed = supervision(frames, photos, [*report.sim.classes], [*report.real.classes])
+    return report, allowed, frames_of_videos(sources, extraction)
 
 
 def _facts(dataset: "Dataset") -> dict[str, Any]:
@@ -154,8 +162,10 @@ def _print(facts: dict[str, Any]) -> None:
         print(f"warning   {warning}")
 
 
-def _print_comparison(against: str, report: "LayoutReport") -> None:
-    print(f"against   {against}")
+def _print_comparison(against: "Mapping[str, Any]", report: "LayoutReport") -> None:
+    print(f"against   {against['root']}")
+    if against["videos"]:
+        print(f"  {'videos':<11}{against['videos']}")
     for name in ("images", "size", "horizon", "brightness", "contrast", "colour", "softness", "classes"):
         sim, real = (_summary(side, name) for side in (report.sim, report.real))
         if sim or real:

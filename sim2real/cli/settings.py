@@ -4,12 +4,17 @@ import os
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sim2real.config import Config
+    from sim2real.datasets.video import Extraction
+
+_OF_VIDEOS: Final = ("video_every", "video_frames", "video_change")
 
 
 class Direction(StrEnum):
@@ -109,6 +114,14 @@ DeterministicOption = Annotated[
     bool | None,
     typer.Option("--deterministic", help="Make runs with the same seed equal bit for bit, at some cost in speed."),
 ]
+VideoEveryOption = Annotated[
+    float | None,
+    typer.Option(
+        "--video-every",
+        metavar="SECONDS",
+        help="Seconds between the frames of videos; default: data.video_every of sim2real.toml, else 1.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SwapOption = Annotated[
     bool | None, typer.Option("--swap/--no-swap", help="Use B of a CycleGAN folder as simulation, A as real side.")
@@ -132,6 +145,24 @@ def config_here() -> "Config":
     from sim2real.config import resolve
 
     return resolve(file=settings_here())
+
+
+def extraction_here(every: float | None, run: "Mapping[str, Any] | None" = None) -> "Extraction":
+    """Return which frames of videos to take: by the option, else sim2real.toml, else a run, else the defaults.
+
+    Args:
+        every: The value of ``--video-every``.
+        run: Settings of a run.
+
+    Raises:
+        Sim2RealError: If a setting is invalid.
+    """
+    from sim2real.config import resolve
+    from sim2real.datasets.video import Extraction
+
+    trained, here = (run or {}).get("data", {}), settings_here()
+    used = {f"data.{key}": trained[key] for key in _OF_VIDEOS if key in trained and key not in here.get("data", {})}
+    return Extraction.of(resolve(file=here, settings=used, data__video_every=every).data)
 
 
 def training_settings(

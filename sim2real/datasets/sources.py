@@ -164,6 +164,16 @@ def open_sources(
     return sources
 
 
+def frames_of_videos(sources: Iterable[Source], extraction: Extraction) -> str:
+    """Return a line on the frames that were extracted from videos; empty if there are no videos."""
+    extracted = [each for source in sources for each in source.extracted]
+    frames, still = sum(each.frames for each in extracted), sum(each.still for each in extracted)
+    if not extracted:
+        return ""
+    line = f"{frames} frames of videos ({len(extracted)}), at most one every {extraction.every:g} s (data.video_every)"
+    return line + (f"; {still} left out because they hardly differ from the previous one" if still else "")
+
+
 def shared(images: Iterable[Path], others: Iterable[Path]) -> list[Path]:
     """Return the images that are also among others, after links are resolved."""
     folder_of = cache(Path.resolve)

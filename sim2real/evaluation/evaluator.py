@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from sim2real import __version__
 from sim2real.conversion.plan import evenly
 from sim2real.datasets.base import Frame
-from sim2real.datasets.sources import open_sources, shared
+from sim2real.datasets.sources import frames_of_videos, open_sources, shared
 from sim2real.datasets.video import Extraction
 from sim2real.devices import resolve_device
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
@@ -66,6 +66,7 @@ class EvaluateOptions:
         detector: ONNX file of a detector, for ``objects``.
         real_include: Globs of real images; if there are any, an image must match at least one.
         real_exclude: Globs of real images to leave out.
+        real_as_image: Globs of real images that are camera images, whatever their names and pixels suggest.
         extraction: Which frames to extract from real videos.
         extracted: Folder for the extracted frames, reused if it holds them already; None: they are not kept.
         count: Largest number of frames and of real images, evenly spread; 0 for all.
@@ -81,6 +82,7 @@ class EvaluateOptions:
     detector: Path | None = None
     real_include: tuple[str, ...] = ()
     real_exclude: tuple[str, ...] = ()
+    real_as_image: tuple[str, ...] = ()
     extraction: Extraction = field(default_factory=Extraction)
     extracted: Path | None = None
     count: int = 1000
@@ -129,7 +131,7 @@ def evaluate(
         message = f"{out}: this is the source itself, which is never written to; name the converted dataset"
         raise Sim2RealError(message)
     progress("listing", 0, 1)
-    reals, warnings = _real_frames(places, converted, options, progress)
+    reals, warnings = _real_frames(places, converted, options, progress, notify)
     _require_apart(reals, converted)
     if not converted.pairs:
         evaluation = _of_none(converted, places, options)
@@ -223,7 +225,11 @@ def _keep(out: Path, evaluation: Evaluation, rows: Sequence[Row]) -> None:
 
 
 def _real_frames(
-    real: Sequence[Path], converted: Converted, options: EvaluateOptions, progress: Progress
+    real: Sequence[Path],
+    converted: Converted,
+    options: EvaluateOptions,
+    progress: Progress,
+    notify: Callable[[str], None],
 ) -> tuple[list[Frame], list[str]]:
     """Return the images of the target domain, and notes on them."""
     aim = "sim" if converted.record and converted.record.side == "real" else "real"
@@ -232,9 +238,12 @@ def _real_frames(
         options.extracted or Path(),
         include=options.real_include,
         exclude=options.real_exclude,
+        as_image=options.real_as_image,
         extraction=options.extraction,
         progress=progress,
     )
+    if line := frames_of_videos(sources, options.extraction):
+        notify(line)
     found = list[Frame]()
     for source in sources:
         frames = [frame for frame in source.frames if frame.side in (None, aim)]

@@ -25,6 +25,7 @@ Image = NDArray[np.uint8]
 
 _TRANSLATED: Final = 24  # frames
 _LOOKED_AT: Final = 48  # images of the other domain
+_FAINT: Final = 0.5  # grey levels; weaker noise of luminance is not visible
 _PIXELS: Final = 1_500_000  # of a frame; of a larger frame only the middle is used
 
 
@@ -47,11 +48,24 @@ def match_camera(file: Path, sim: Domain, real: Domain, device: str) -> tuple[Ca
     )
     try:
         translated = [_translated(translate, frame, image) for frame, image in _read(source, _TRANSLATED)]
-        images = [image for _, image in _read(target, _LOOKED_AT)]
-        camera = fit_camera(translated, images, info.camera_encoding)
+        looked_at = list(_read(target, _LOOKED_AT))
+        camera = fit_camera(translated, [image for _, image in looked_at], info.camera_encoding)
     except (ValueError, OutOfMemoryError) as error:
         return None, f"no camera is fitted for {info.direction}: {error}"
-    return camera, f"camera of {info.direction}: {camera}"
+    line = f"camera of {info.direction}: {camera}"
+    of_videos = _of_videos(target, [frame for frame, _ in looked_at])
+    if 2 * of_videos > len(looked_at) and max(map(camera.luma.noise, (32, 128, 224))) < _FAINT:
+        line += (
+            f"; {of_videos} of the {len(looked_at)} images it is fitted to are frames of videos, whose compression "
+            "removes noise: name photos by the same camera instead if its noise matters"
+        )
+    return camera, line
+
+
+def _of_videos(domain: Domain, frames: Sequence[Frame]) -> int:
+    """Return how many frames were extracted from videos."""
+    folders = {each.folder.resolve() for origin in domain.origins for each in origin.extracted}
+    return sum(frame.path.parent.resolve() in folders for frame in frames)
 
 
 def _read(domain: Domain, most: int) -> Iterator[tuple[Frame, Image]]:

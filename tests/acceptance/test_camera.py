@@ -74,6 +74,18 @@ def test_the_recipe_fits_and_reports_a_camera_for_each_direction(town: Path, run
     assert files(tmp_path / "again")["sim2real.safetensors"] == files(run)["sim2real.safetensors"]
 
 
+def test_a_training_says_that_videos_show_no_noise(town: Path, tmp_path: Path) -> None:
+    (tmp_path / "sim").symlink_to(town / "sim")
+    (tmp_path / "real").mkdir()
+    video = cv2.VideoWriter(str(tmp_path / "real/a.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 1, (320, 128))
+    for path in sorted((town / "sim").iterdir()):
+        video.write(cast("Any", cv2.imread(str(path))))
+    video.release()
+    there, back = fit(tmp_path, tmp_path / "run")[-2:]
+    assert "; 6 of the 6 images it is fitted to are frames of videos, whose compression removes noise: " in there
+    assert "videos" not in back
+
+
 def test_a_run_is_finished_once_its_generators_have_cameras(town: Path, run: Path) -> None:
     from sim2real.config import resolve
     from sim2real.model import with_camera

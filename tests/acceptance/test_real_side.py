@@ -130,6 +130,34 @@ def test_a_dataset_is_compared_with_all_places(cli: Cli, project: Path) -> None:
     assert (found["root"], found["real"]["images"]) == ("day, drive.mp4", 12)
 
 
+def test_frames_of_a_video_are_as_far_apart_as_in_trainings(cli: Cli, project: Path) -> None:
+    def videos(*args: object) -> str:
+        done = cli("inspect", "sim", "--against", "drive.mp4", *args, "--json", cwd=project)
+        return str(json.loads(succeed(done))["against"]["videos"])
+
+    assert videos() == "7 frames of videos (1), at most one every 1 s (data.video_every)"
+    (project / "sim2real.toml").write_text("[data]\nvideo_every = 2\n")
+    assert videos().startswith("4 frames of videos (1), at most one every 2 s")
+    assert videos("--video-every", "0.5").startswith("14 frames of videos (1), at most one every 0.5 s")
+    refused(cli("inspect", "sim", "--against", "drive.mp4", "--video-every", "0", cwd=project), "data.video_every")
+
+
+def test_an_evaluation_takes_the_real_images_of_the_settings(cli: Cli, project: Path) -> None:
+    trained = ("sim", "day", "--recipe", "reinhard", "--run", "run", "--set", "device=cpu")
+    succeed(cli("train", *trained, "--set", "data.video_every=2", cwd=project))
+    succeed(cli("convert", "sim", "out", "--model", "run", cwd=project))
+    command = ("evaluate", "out", "--metrics", "colour", "--segmenter-steps", "0", "--device", "cpu")
+    done = cli(*command, "--real", "drive.mp4", cwd=project)
+    assert "4 frames of videos (1), at most one every 2 s (data.video_every)" in done.stderr  # as in the run
+    lines = 'sim = "sim"\nreal = ["day", "drive.mp4"]\n[data]\nvideo_every = 3.5\nreal_exclude = ["*0.png"]\n'
+    (project / "sim2real.toml").write_text(lines)
+    done = cli(*command, cwd=project)
+    assert "2 frames of videos (1), at most one every 3.5 s (data.video_every)" in done.stderr
+    assert "6 of 6 frames, 6 of 6 real images" in done.stderr
+    done = cli(*command, "--real", "drive.mp4", "--video-every", "1", cwd=project)
+    assert "7 frames of videos (1), at most one every 1 s (data.video_every)" in done.stderr
+
+
 @pytest.mark.slow
 def test_batch_with_a_folder_and_a_video(cli: Cli, project: Path, tiny: list[str]) -> None:
     args = ["batch", "sim", "day", "drive.mp4", "out", "--run", "run", *flags(tiny)]
