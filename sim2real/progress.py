@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from sim2real.errors import TopicName
+
 
 class Progress(Protocol):
     """A callback that reports the progress of long work; called by one thread at a time."""
@@ -55,6 +57,12 @@ class TrainingProgress:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A message for the user, in one line."""
+    """A message for the user, in one line.
+
+    Attributes:
+        text: The message.
+        topic: The section of the manual on it, if it has one.
+    """
 
     text: str
+    topic: TopicName | None = None

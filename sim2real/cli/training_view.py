@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from sim2real.cli.console import byte_size, duration, err, is_live, out, pace
-from sim2real.manual import where
+from sim2real.manual import more
 from sim2real.stages import Stages
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def run_training(trainer: "Trainer") -> int:
 
         for event in trainer.train(stop=after_step):
             if isinstance(event, Note):
-                err.print(event.text, style="yellow")
+                err.print(f"{event.text}{more(event.topic)}", style="yellow")
             else:
                 show.report(event)
     if trainer.stopped and not trainer.finished:
@@ -72,7 +72,7 @@ def show_standing(standing: "Standing") -> None:
     """Print the assessment of a training and the advice."""
     text = standing.text
     if standing.advice:
-        text += f"; next: {standing.advice}; more: {where('troubleshooting')}"
+        text += f"; next: {standing.advice}{more(standing.topic)}"
     out.print(text, style={"good": "green", "open": "yellow", "bad": "bold red"}[standing.state])
 
 

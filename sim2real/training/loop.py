@@ -291,7 +291,7 @@ class Trainer:
             if self.stopped or self.step >= self.total:
                 break
         if self.step >= self.total:
-            yield from map(Note, self._warnings.summary())
+            yield from self._warnings.summary()
             yield from map(Note, self.processes.on_first(self._give_generators))
 
     def _step(self, raw: RawBatch) -> None:
@@ -312,9 +312,8 @@ class Trainer:
             yield from self._report(evaluates=evaluates)
         if self._is_patience_over():
             best = self.evaluation.best_step
-            yield from self._notify(
-                [f"stopped at step {self.step}: no improvement on held-out images since step {best}"]
-            )
+            text = f"stopped at step {self.step}: no improvement on held-out images since step {best}"
+            yield from self._notify([Note(text)])
             self.total = self.step
         if self.step == self.total or _is_due(config.sample.every, self.step):
             yield from map(Note, self.processes.on_first(self._paint_samples))
@@ -371,12 +370,12 @@ class Trainer:
         self.evaluation.remember(outcome, self.step)
         return outcome
 
-    def _notify(self, texts: Iterable[str]) -> Iterator[Note]:
+    def _notify(self, notes: Iterable[Note]) -> Iterator[Note]:
         """Yield notes for the user and write each to metrics.jsonl."""
-        for text in texts:
+        for note in notes:
             if self.is_first:
-                self.run.log({"step": self.step, "note": text})
-            yield Note(text)
+                self.run.log({"step": self.step, "note": note.text})
+            yield note
 
     def _paint_samples(self) -> list[str]:
         """Write the sample grid of this step and return the notes of the loggers."""
@@ -440,6 +439,7 @@ class Trainer:
             terms,
             spectral_norm=not self.config.discriminator.regularization.spectral_norm,
             guided=paints and self.config.transfer.name != "guided",
+            trained=bool(self.method.optimization.optimisers),
         )
 
     def _source(self) -> Path:

@@ -14,6 +14,7 @@ from sim2real.datasets.labels import Label
 from sim2real.errors import SettingsError
 from sim2real.methods.base import Method
 from sim2real.networks.colour import as_pictures
+from sim2real.progress import Note
 from sim2real.stored import Count, Positive, fit
 from sim2real.training.checkpoint_score import CheckpointScore
 from sim2real.training.samples import HeldOut, Shown, evaluating
@@ -37,7 +38,7 @@ class ValidationOutcome:
     score: float | None = None
     sign: float = 1.0
     figures: Mapping[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 class PeriodicValidation:
@@ -118,7 +119,7 @@ class PeriodicValidation:
         )
         if score is None:
             name = self._checkpoint_score.name
-            notes.append(f"no translation has {name}, the metric of evaluate.score: step {step} is not chosen")
+            notes.append(Note(f"no translation has {name}, the metric of evaluate.score: step {step} is not chosen"))
         else:
             figures |= {f"evaluation/{self._checkpoint_score.name}": score, CHOICE: sign * score}
         return ValidationOutcome(score, sign, figures, tuple(notes))

@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim2real.datasets.partners import evenly
+from sim2real.errors import TopicName
 from sim2real.metrics.edges import compare_edges, find_edges
 from sim2real.metrics.faults import FAULTS
 from sim2real.metrics.wasserstein import SlicedWasserstein
+from sim2real.progress import Note
 from sim2real.stored import Count, fit
 
 Image = NDArray[np.uint8]
+State = Literal["good", "open", "bad"]
 
 CHOICE = "evaluation/choice"
 """Name of the ``evaluate.score`` value in metrics.jsonl, with its sign chosen so that lower is better."""
@@ -38,6 +41,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "artefacts.rims": "difference of the border from the inside, in grey levels",
     "artefacts.seams": "steps along straight lines, in grey levels",
     "artefacts.unexplained": "share of the content that no change of light and colours explains",
+    "artefacts.inverted": "share of edges with light and dark swapped; near 1: a negative",
 }
 """Name of each value of :meth:`ValidationResult.record`, without ``evaluation/`` -> its meaning for users."""
 
@@ -176,11 +180,13 @@ class Standing:
             on too few images to be sure.
         text: The assessment in one line.
         advice: What to do next, in a few words; empty if nothing is needed.
+        topic: The section of the manual on it, if there is advice.
     """
 
-    state: Literal["good", "open", "bad"]
+    state: State
     text: str
     advice: str = ""
+    topic: TopicName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,17 +197,21 @@ class Levers:
         terms: The settings ``losses.cycle`` and ``losses.identity``, which hold a generator back, if more than 0.
         spectral_norm: Whether spectral normalisation of the discriminators may be advised, as they do not have it yet.
         guided: Whether ``transfer.name = guided`` may be advised, as the generator paints pixels.
+        trained: Whether a longer training may be advised, as weights are trained at all.
     """
 
     terms: tuple[str, ...] = ("losses.cycle", "losses.identity")
     spectral_norm: bool = True
     guided: bool = True
+    trained: bool = True
 
     @classmethod
-    def of_losses(cls, names: Iterable[str], *, spectral_norm: bool = True, guided: bool = True) -> "Levers":
+    def of_losses(
+        cls, names: Iterable[str], *, spectral_norm: bool = True, guided: bool = True, trained: bool = True
+    ) -> "Levers":
         """Return the levers of a training that computes losses of these names."""
         terms = tuple(f"losses.{name}" for name in ("cycle", "identity") if name in {*names})
-        return cls(terms, spectral_norm=spectral_norm, guided=guided)
+        return cls(terms, spectral_norm=spectral_norm, guided=guided, trained=trained)
 
     def words(self) -> dict[str, str]:
         """Return the texts for the placeholders of the advice."""
@@ -209,11 +219,15 @@ class Levers:
         norm = ["discriminator.regularization.spectral_norm = true"] * self.spectral_norm
         it = "they hold" if len(self.terms) > 1 else "it holds"
         return {
+            "longer": _LONGER if self.trained else _ANOTHER,
             "looser": f"lower {' and '.join(self.terms)} if {it} it back" if self.terms else _COMPARE,
             "calmer": _either("lower rates in [optim]", *norm, *["a larger losses.cycle"] * has_cycle),
             "weaker": _either("discriminator.regularization.r1 = 1", *norm, "discriminator.regularization.augment"),
             "truer": _either(_LIKE, *["raise losses.cycle"] * has_cycle, *painted),
             "cleaner": _either("train longer", *(painted or [_COMPARE])),
+            "upright": _either(
+                *["hold it to the colours (losses.identity = 5)"] * has_cycle, "begin with another --seed"
+            ),
         }
 
 
@@ -223,11 +237,22 @@ def _either(*ways: str) -> str:
 
 
 _LONGER = "train longer (--resume --steps N)"
+_ANOTHER = "take another recipe (sim2real compare SIM REAL)"
 _LIKE = "make the contents of both sides more similar (e.g. with data.real_exclude)"
 _GUIDED = "transfer only light and colours of the translation (transfer.name = guided)"
 _COMPARE = "compare both sides: sim2real inspect SIM --against REAL"
 
 _ALL = Levers()
+
+_STUCK: Final = "a-training-diverges-or-a-discriminator-wins"
+_HELD_OUT: Final = "judged-on-held-out-images"
+_TOPICS: Final[Mapping[str, TopicName]] = {
+    **dict.fromkeys(("collapse", "divergence", "victory"), _STUCK),
+    "identity": "nothing-changes",
+    "harm": "trees-in-the-sky",
+    "negative": "colours-are-inverted",
+}
+"""Kind of a problem -> the section of the manual on it; a fault has its own, see ``FAULTS``."""
 
 
 def standing(figures: Mapping[str, float], levers: Levers = _ALL) -> Standing:
@@ -243,23 +268,30 @@ def standing(figures: Mapping[str, float], levers: Levers = _ALL) -> Standing:
     text, bracket, score_text = found.text.partition(" (")
     few = f"judged on {images:.0f} held-out image{'s' * (images != 1)}, too few to be sure"
     advice = found.advice or f"hold out {FEWEST_HELD_OUT} or more per side (data.validation), or evaluate a conversion"
-    return Standing("open" if found.state == "good" else found.state, f"{text}, {few}{bracket}{score_text}", advice)
+    state: State = "open" if found.state == "good" else found.state
+    return Standing(state, f"{text}, {few}{bracket}{score_text}", advice, found.topic or _HELD_OUT)
 
 
 def _by_score(figures: Mapping[str, float], levers: Levers) -> Standing:
     score, change = (figures.get(f"evaluation/{name}") for name in ("score", "change"))
     if score is None:
-        return Standing("open", "not evaluated on held-out images", "see data.validation, or evaluate a conversion")
-    score_text = f"score {score:.3f}; 1 is the source as it is, less is better"
+        advice = "see data.validation, or evaluate a conversion"
+        return Standing("open", "not evaluated on held-out images", advice, _HELD_OUT)
+    score_text, words = f"score {score:.3f}; 1 is the source as it is, less is better", levers.words()
     if score >= HARMFUL:
-        return Standing("bad", f"harmful: labels are no longer true of the translations ({score_text})", _COMPARE)
+        text = f"harmful: labels are no longer true of the translations ({score_text})"
+        return Standing("bad", text, _COMPARE, _TOPICS["harm"])
+    if (inverted := figures.get("evaluation/artefacts.inverted", 0.0)) >= FAULTS["inverted"].sure:
+        text = f"light and dark are swapped at {inverted:.0%} of the edges ({score_text})"
+        return Standing("bad", text, words["upright"], _TOPICS["negative"])
     if change is not None and change < _SAME and score > _NO_NEARER:
         text = f"nothing changed: translations differ from the source by {change:.2f} grey levels ({score_text})"
-        return Standing("bad", text, f"{_LONGER}, or {levers.words()['looser']}")
-    if score > 1:
-        return Standing("bad", f"worse than the source as it is ({score_text})", f"{_LONGER}, or {_COMPARE}")
+        return Standing("bad", text, f"{words['longer']}, or {words['looser']}", _TOPICS["identity"])
     if score > _NO_NEARER:
-        return Standing("open", f"hardly better than the source as it is ({score_text})", f"{_LONGER}, or {_COMPARE}")
+        better = "worse" if score > 1 else "hardly better"
+        text = f"{better} than the source as it is ({score_text})"
+        topic: TopicName = _STUCK if levers.trained else "which-recipe"
+        return Standing("bad" if score > 1 else "open", text, f"{words['longer']}, or {_COMPARE}", topic)
     return Standing("good", f"nearer to real images than the source as it is ({score_text})")
 
 
@@ -292,6 +324,7 @@ _ADVICE = {
         "the inputs' are lost; {truer}"
     ),
     "artefacts": "translations show {fault}: {cleaner}",
+    "negative": "light and dark are swapped at {inverted:.0%} of the translations' edges: {upright}",
 }
 
 
@@ -319,7 +352,7 @@ class TrainingMonitor:
         self._words = levers.words()
         self._seen = _Seen()
 
-    def add(self, step: int, total: int, result: ValidationResult, losses: Mapping[str, float]) -> list[str]:
+    def add(self, step: int, total: int, result: ValidationResult, losses: Mapping[str, float]) -> list[Note]:
         """Add the result of a validation.
 
         Args:
@@ -329,16 +362,16 @@ class TrainingMonitor:
             losses: Mean losses of the discriminators since the last call, by name.
 
         Returns:
-            Sentences for the user, each with advice; a problem is not reported again while it lasts.
+            Notes for the user, each with advice; a problem is not reported again while it lasts.
         """
         found = dict(self._about_discriminators(losses))
         if step >= _LATE * total:
             found |= self._about_translations(result)
-        sentences = [sentence for kind, sentence in found.items() if kind not in self._seen.said]
+        notes = [note for kind, note in found.items() if kind not in self._seen.said]
         self._seen.said = sorted(found)
-        return sentences
+        return notes
 
-    def _about_discriminators(self, losses: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    def _about_discriminators(self, losses: Mapping[str, float]) -> Iterator[tuple[str, Note]]:
         seen = self._seen
         for discriminator, loss in losses.items():
             first = seen.first.setdefault(discriminator, loss)
@@ -351,18 +384,27 @@ class TrainingMonitor:
                 kind = f"{fault} of {discriminator}"
                 seen.runs[kind] = seen.runs.get(kind, 0) + 1 if is_so else 0
                 if seen.runs[kind] >= _LONG:
-                    yield kind, _ADVICE[fault].format(discriminator=discriminator, loss=loss, **self._words)
+                    text = _ADVICE[fault].format(discriminator=discriminator, loss=loss, **self._words)
+                    yield kind, Note(text, _TOPICS[fault])
 
-    def _about_translations(self, result: ValidationResult) -> dict[str, str]:
-        faults = [fault.text for name, fault in FAULTS.items() if result.artefacts.get(name, 0.0) >= fault.sure]
+    def _about_translations(self, result: ValidationResult) -> dict[str, Note]:
+        found = {name: fault for name, fault in FAULTS.items() if result.artefacts.get(name, 0.0) >= fault.sure}
+        is_negative, faults = found.pop("inverted", None) is not None, [*found.values()]
         signs = {
             "collapse": result.diversity < _ALIKE,
             "identity": result.change < _INERT and result.score > _NO_NEARER,
             "harm": result.is_harmful,
             "artefacts": bool(faults),
+            "negative": is_negative,
         }
-        known = {**asdict(result), **self._words, "fault": " and ".join(faults)}
-        return {kind: _ADVICE[kind].format(**known) for kind, is_so in signs.items() if is_so}
+        known = {
+            **asdict(result),
+            **result.artefacts,
+            **self._words,
+            "fault": " and ".join(each.text for each in faults),
+        }
+        topics = {**_TOPICS, "artefacts": faults[0].topic if faults else None}
+        return {kind: Note(_ADVICE[kind].format(**known), topics[kind]) for kind, is_so in signs.items() if is_so}
 
     def state_dict(self) -> dict[str, Any]:
         """Return what has been observed and reported, as plain values."""

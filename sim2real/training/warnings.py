@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sim2real.progress import Note
 from sim2real.stored import fit
 from sim2real.training.data import SKIPPED, RawBatch
 from sim2real.training.processes import Processes
@@ -19,18 +20,19 @@ class Warnings:
         """Keep the notes of a batch."""
         self._waiting += batch.notes
 
-    def collect(self, processes: Processes) -> list[str]:
+    def collect(self, processes: Processes) -> list[Note]:
         """Return the new notes of all processes, on the first process; an empty list on the others."""
         lists = processes.gather(self._waiting)
         self._waiting = []
         new = [*dict.fromkeys(text for texts in lists for text in texts if text not in self._reported)]
         self._reported |= dict.fromkeys(new)
-        return new
+        return [Note(text) for text in new]
 
-    def summary(self) -> list[str]:
-        """Return a sentence about the skipped files, if there were any."""
+    def summary(self) -> list[Note]:
+        """Return a note about the skipped files, if there were any."""
         reasons = sorted(text.removeprefix(SKIPPED) for text in self._reported if text.startswith(SKIPPED))
-        return [f"{len(reasons)} images could not be read and were skipped; the first: {reasons[0]}"] if reasons else []
+        text = f"{len(reasons)} images could not be read and were skipped; the first: "
+        return [Note(f"{text}{reasons[0]}", "damaged-images")] if reasons else []
 
     def state_dict(self) -> dict[str, Any]:
         """Return the reported notes; complete on the first process."""

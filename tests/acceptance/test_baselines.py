@@ -87,6 +87,7 @@ def test_a_preview_shows_the_frames_of_a_conversion(cli: Cli, photos: Path, tmp_
     source = paint(tmp_path / "in", 3, size=(160, 40))  # previews enlarge narrower frames
     trained = succeed(cli(*training(photos, QUICK, "--recipe", "fda", "--run", "run"), cwd=tmp_path))
     assert "trained 8 steps" in trained
+    assert "train longer" not in trained
     succeed(cli("convert", source, "out", "--model", "run", cwd=tmp_path))
     succeed(cli("preview", "run", source, cwd=tmp_path))
     record = json.loads((tmp_path / "out/.sim2real/conversion.json").read_text())

@@ -116,14 +116,15 @@ def test_what_the_monitor_says_is_told_and_written(
 
     def add(
         _monitor: TrainingMonitor, step: int, total: int, _result: ValidationResult, losses: Mapping[str, float]
-    ) -> list[str]:
+    ) -> list[Note]:
         seen.append((step, total, {*losses} == {"D_real", "D_sim"}))
-        return ["the discriminators have won; do something"] if step == 4 else []
+        return [Note("the discriminators have won; do something", "halos")] if step == 4 else []
 
     monkeypatch.setattr(TrainingMonitor, "add", add)
     _, events = run(configure("evaluate.every=2", "data.validation=2"), tmp_path / "run")
     assert seen == [(2, 6, True), (4, 6, True), (6, 6, True)]
-    assert [event.text for event in events if isinstance(event, Note)] == ["the discriminators have won; do something"]
+    told = [event for event in events if isinstance(event, Note)]
+    assert told == [Note("the discriminators have won; do something", "halos")]
     written = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line for line in written if "note" in line] == [
         {"step": 4, "note": "the discriminators have won; do something"}

@@ -46,6 +46,15 @@ FINE = ValidationResult(
     diversity=0.9,
     images=8,
 )
+STUCK = "a-training-diverges-or-a-discriminator-wins"
+SECTIONS = {
+    "nearer": None,
+    "hardly": STUCK,
+    "worse": STUCK,
+    "nothing": "nothing-changes",
+    "harmful:": "trees-in-the-sky",
+    "not": "judged-on-held-out-images",
+}
 LOSSES = {"cycle": 0.3, "D_real": 0.45, "D_sim": 0.4}
 
 
@@ -205,7 +214,7 @@ def test_the_record_is_what_metrics_hold(validator: Validator, town: list[Image]
         "change",
         "diversity",
         "images",
-        *(f"artefacts.{name}" for name in ("periodic", "halos", "rims", "seams", "unexplained")),
+        *(f"artefacts.{name}" for name in ("periodic", "halos", "rims", "seams", "unexplained", "inverted")),
     ]
     assert [*record] == [f"evaluation/{name}" for name in names]
     assert json.loads(json.dumps(record, allow_nan=False)) == record
@@ -248,7 +257,7 @@ def watched(
     monitor = TrainingMonitor()
     every = losses or [LOSSES] * len(results)
     return [
-        monitor.add(30 + number, total, result, told)
+        [note.text for note in monitor.add(30 + number, total, result, told)]
         for number, (result, told) in enumerate(zip(results, every, strict=True))
     ]
 
@@ -258,15 +267,36 @@ def test_a_healthy_training_is_left_in_peace() -> None:
 
 
 @pytest.mark.parametrize(
-    ("result", "words"),
+    ("result", "words", "topic"),
     [
-        (replace(FINE, diversity=0.05), ["alike", "collapsed", "[optim]"]),
-        (replace(FINE, change=1.2, score=0.99), ["close to the identity", "1.2 grey levels", "losses.cycle"]),
-        (replace(FINE, score=12, new_edges=0.31), ["31% of their edges are new", "labels", "losses.cycle"]),
-        (replace(FINE, artefacts={"periodic": 2.5, "halos": 1.0, "rims": 7.0}), ["checkerboards", "rim", "guided"]),
+        (replace(FINE, diversity=0.05), ["alike", "collapsed", "[optim]"], STUCK),
+        (
+            replace(FINE, change=1.2, score=0.99),
+            ["close to the identity", "1.2 grey levels", "losses.cycle"],
+            "nothing-changes",
+        ),
+        (
+            replace(FINE, score=12, new_edges=0.31),
+            ["31% of their edges are new", "labels", "losses.cycle"],
+            "trees-in-the-sky",
+        ),
+        (
+            replace(FINE, artefacts={"periodic": 2.5, "halos": 1.0, "rims": 7.0}),
+            ["checkerboards", "rim", "guided"],
+            "checkerboards",
+        ),
+        (replace(FINE, artefacts={"halos": 3.0}), ["halos"], "halos"),
+        (
+            replace(FINE, artefacts={"inverted": 0.9}),
+            ["light and dark", "90%", "losses.identity", "--seed"],
+            "colours-are-inverted",
+        ),
     ],
 )
-def test_what_goes_wrong_is_said_once_until_it_has_ended(result: ValidationResult, words: list[str]) -> None:
+def test_what_goes_wrong_is_said_once_until_it_has_ended(
+    result: ValidationResult, words: list[str], topic: str
+) -> None:
+    assert [note.topic for note in TrainingMonitor().add(30, 100, result, LOSSES)] == [topic]
     first, second, well, again = watched(result, result, FINE, result)
     assert len(first) == len(again) == 1
     assert all(word in first[0] for word in words)
@@ -316,7 +346,7 @@ def test_a_resumed_monitor_says_the_same(stop: int) -> None:
             monitor.add(99, 100, result, {"D_real": 9.0})  # a state is not touched by what comes after
             monitor = TrainingMonitor()
             monitor.load_state_dict(json.loads(json.dumps(state)))
-        said.append(monitor.add(30 + number, 100, result, losses))
+        said.append([note.text for note in monitor.add(30 + number, 100, result, losses)])
     assert said == watched(*results, losses=told)
 
 
@@ -334,7 +364,7 @@ def test_advice_names_nothing_that_a_training_has_not_or_has_done_already() -> N
     said = []
     for levers in (Levers(), Levers((), spectral_norm=False, guided=False)):
         monitor = TrainingMonitor(levers)
-        sentences = [each for step in (30, 31, 32) for each in monitor.add(step, 100, worst, losses)]
+        sentences = [each.text for step in (30, 31, 32) for each in monitor.add(step, 100, worst, losses)]
         assert len(sentences) == 6
         said.append(
             " ".join([*sentences, standing({"evaluation/score": 1.0, "evaluation/change": 0.1}, levers).advice])
@@ -344,6 +374,22 @@ def test_advice_names_nothing_that_a_training_has_not_or_has_done_already() -> N
         assert name not in said[1]
     only = standing({"evaluation/score": 1.0, "evaluation/change": 0.1}, Levers(("losses.cycle",))).advice
     assert only.endswith("or lower losses.cycle if it holds it back")
+
+
+@pytest.mark.parametrize(("score", "change"), [(1.2, 20.0), (0.98, 20.0), (1.0, 0.1)])
+def test_nobody_is_told_to_train_longer_what_is_not_trained(score: float, change: float) -> None:
+    figures = {"evaluation/score": score, "evaluation/change": change}
+    found = standing(figures, Levers.of_losses((), trained=False))
+    assert "longer" not in found.advice
+    assert "sim2real compare SIM REAL" in found.advice
+
+
+def test_a_training_that_makes_negatives_is_bad_however_near_they_are() -> None:
+    figures = {"evaluation/score": 0.7, "evaluation/change": 80.0}
+    found = standing({**figures, "evaluation/artefacts.inverted": 0.93})
+    assert (found.state, found.text[:58]) == ("bad", "light and dark are swapped at 93% of the edges (score 0.70")
+    assert "losses.identity" in found.advice
+    assert standing({**figures, "evaluation/artefacts.inverted": 0.2}).state == "good"
 
 
 @pytest.mark.parametrize(
@@ -372,6 +418,7 @@ def test_how_a_training_stands_is_said_with_what_to_do(
     assert found.state == state
     assert found.text.startswith(text)
     assert advice in found.advice
+    assert found.topic == SECTIONS[text.split(maxsplit=1)[0]]
     assert bool(found.advice) == (state != "good")
     assert "\n" not in found.text + found.advice
 
