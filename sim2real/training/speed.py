@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sim2real.capabilities import capabilities
 from sim2real.config import Config
 from sim2real.devices import kind_of, resolve_precision
 from sim2real.errors import SettingsError
@@ -26,14 +27,14 @@ def may_compile(config: Config, total: int, device: str) -> bool:
 
 
 def can_compile(network: RangeAdapter, config: Config) -> bool:
-    """Return whether a network can be compiled.
+    """Return whether a network can be compiled: no generator that samples at random.
 
     Compiled spectral norm saves vectors for the backward pass that the next forward pass changes in place.
     """
-    is_generator = network.returns_images
-    return getattr(network, "exportable", True) and (
-        is_generator or not config.discriminator.regularization.spectral_norm
-    )
+    if network.returns_images:
+        can = capabilities(network)
+        return can.exportable and not can.stochastic
+    return getattr(network, "exportable", True) and not config.discriminator.regularization.spectral_norm
 
 
 @cache

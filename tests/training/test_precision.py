@@ -8,6 +8,7 @@ import torch
 
 from sim2real.config import Config, read_settings, resolve
 from sim2real.errors import SettingsError
+from sim2real.networks import RangeAdapter
 from sim2real.timing import LEAD, Choice
 from sim2real.training import Trainer, loop
 from sim2real.training import precision as module
@@ -126,6 +127,22 @@ def test_a_long_training_is_compiled_if_its_steps_become_faster(
     assert len(built) == 2  # a generator and a discriminator
     assert choose_compilation(config, "cpu", "bf16", 100, untimed) == (False, "")  # too short to repay it
     assert choose_compilation(configure("compile=true"), "cpu", "fp32", 10_000, untimed) == (True, "")
+
+
+def test_generators_that_sample_at_random_are_not_compiled(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[RangeAdapter] = []
+    monkeypatch.setattr(module, "compile_network", built.append)
+
+    def fastest(ways: Mapping[str, Callable[[], object]]) -> Choice:
+        for work in ways.values():
+            work()
+        return Choice("uncompiled", {"uncompiled": 1.0, "compiled": 1.0})
+
+    config = configure("compile=auto", "precision=bf16", "generator.name=grid", "generator.options={}")
+    choose_compilation(config, "cpu", "bf16", 10_000, fastest)
+    assert [network.returns_images for network in built] == [False]
 
 
 def test_what_the_compiler_cannot_do_is_told(configure: Configure) -> None:
