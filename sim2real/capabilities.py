@@ -21,6 +21,9 @@ PAST: Final = ("past_images", "past_outputs")
 LICENCE: Final = "licence"
 """The name in ``provenance`` of the licence of a generator's weights."""
 
+STUDENT: Final = "train a student on its translations, which can be exported (recipe distil)"
+"""What to do to export a generator that is not a graph."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Capabilities:
@@ -32,6 +35,7 @@ class Capabilities:
         steady: The upper 32 bits of a seed are derived from the name of the sequence, so that whatever they determine
             is constant within it; the lower bits are derived from the path of the frame.
         exportable: Whether its graph can be exported and compiled, and whether it can be run in tiles.
+        export_obstacle: If it cannot be exported: which step stands in the way, and what to do instead; may be empty.
         whole: It shrinks images before it analyses them, so it is never run in tiles, whose results would differ.
         fixed_size: (W, H) of the only images that it translates; None for any size. A guided transfer scales frames to
             it.
@@ -57,6 +61,7 @@ class Capabilities:
     stochastic: bool = False
     steady: bool = False
     exportable: bool = True
+    export_obstacle: str = field(default="", compare=False)
     whole: bool = False
     fixed_size: tuple[int, int] | None = None
     by_grids: bool = False
@@ -102,6 +107,7 @@ def capabilities(generator: "nn.Module", name: str = "") -> Capabilities:
     flags = {each.name: each.default for each in fields(Capabilities) if each.type is bool}
     found = Capabilities(
         **{name: bool(getattr(generator, name, default)) for name, default in flags.items()},
+        export_obstacle=str(getattr(generator, "export_obstacle", "")),
         provenance=dict(getattr(generator, "provenance", {})),
         fixed_size=getattr(generator, "fixed_size", None),
         inputs=inputs_of(generator, who),

@@ -26,7 +26,7 @@ from torch.jit import TracerWarning  # type: ignore[attr-defined]  # public, but
 from torch.onnx.operators import shape_as_tensor
 
 from sim2real import __version__
-from sim2real.capabilities import blank_inputs, capabilities
+from sim2real.capabilities import STUDENT, blank_inputs, capabilities
 from sim2real.datasets.inputs import NAMED, Inputs
 from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.engines.torch import as_tensors
@@ -119,15 +119,19 @@ def export_onnx(model: Path, file: Path, *, size: tuple[int, int] | None, opset:
     generator, info = load_generator(model)
     can = capabilities(generator)
     if not can.exportable:
+        obstacle = can.export_obstacle or f"it is not a graph; {STUDENT}"
         raise Sim2RealError(
-            f"{model}: '{info.name}' processes whole frames outside torch and has no graph: it cannot be exported"
+            f"{model}: '{info.name}' cannot be exported: {obstacle}", topic="a-student-of-a-slow-translator"
         )
     if can.stochastic and not _is_steady(generator):
         raise Sim2RealError(
-            f"{model}: '{info.name}' samples at random, so it cannot be compared with a graph: it cannot be exported"
+            f"{model}: '{info.name}' samples at random, so it cannot be compared with a graph: it cannot be exported; "
+            f"{STUDENT}"
         )
     if can.of_sequences:
-        raise Sim2RealError(f"{model}: '{info.name}' uses several frames of a sequence: it cannot be exported")
+        raise Sim2RealError(
+            f"{model}: '{info.name}' uses several frames of a sequence: it cannot be exported; {STUDENT}"
+        )
     vocabulary = Vocabulary.of(info.settings)
     facts = {
         "version": __version__,

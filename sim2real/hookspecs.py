@@ -57,6 +57,7 @@ def register_generators(register: Register) -> None:
     - ``steady = True``, in addition: The upper 32 bits of a seed are derived from the name of the frame's sequence, the
       lower 32 bits from its path. Whatever the upper bits determine, such as a style, is constant within a sequence.
     - ``exportable = False``: Its graph cannot be exported or compiled, and it cannot be run in tiles.
+      ``export_obstacle`` is what `sim2real export` says: which step stands in the way, and what to do instead.
     - ``whole = True``: It shrinks images before it analyses them, and is never run in tiles.
     - ``by_grids = True``: It predicts and applies bilateral grids in two separate steps, ``grids(images, seeds)`` ->
       (N, 12, D, h, w), and ``apply_grids(images, grids, seeds)``; grids of neighbouring frames are averaged.

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sim2real.augment import match_histogram, vary_appearance
+from sim2real.capabilities import STUDENT
 from sim2real.cielab import give_colours, moments, to_lab, to_rgb
 from sim2real.errors import SettingsError, Sim2RealError
 from sim2real.imageio import resize
@@ -36,12 +37,14 @@ class OnCPU(nn.Module):
     Attributes:
         stochastic: True: random choices depend on ``seeds``; False for subclasses without random choices.
         exportable: False.
+        export_obstacle: Why.
         cpu_only: True.
         resized: Names of the buffers that take over the shape of the loaded ones.
     """
 
     stochastic = True
     exportable = False
+    export_obstacle = f"it computes statistics of whole frames outside of torch; {STUDENT}"
     cpu_only = True
     resized: ClassVar[tuple[str, ...]] = ()
 

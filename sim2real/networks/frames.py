@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from sim2real.capabilities import STUDENT
 from sim2real.errors import SettingsError
 from sim2real.networks.range_adapter import Inputs
 
@@ -26,6 +27,7 @@ class Frames(nn.Module):
 
     inputs = ("translation",)
     exportable = False
+    export_obstacle = f"it consists of translated frames and has no network; {STUDENT}"
     whole = True
 
     def __init__(self, in_channels: int = 3, out_channels: int = 3, *, folder: str, frames: dict[str, str]) -> None:

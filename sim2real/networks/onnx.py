@@ -47,6 +47,7 @@ class OnnxGenerator(nn.Module):
     """
 
     exportable = False
+    export_obstacle = "it is an ONNX file already; use the file that was imported"
     whole = True
     graph: Tensor
 

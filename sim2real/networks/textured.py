@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sim2real.capabilities import STUDENT
 from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.errors import SettingsError
 from sim2real.networks.bilateral import exact
@@ -68,6 +69,10 @@ class TexturedGrid(Grid):
 
     by_grids = False
     exportable = False
+    export_obstacle = (
+        "its texture is sampled from the seed of each frame, and left out above a size of frames; neither is a graph. "
+        f"Train with the generator 'grid' (recipe grid or labelled), or {STUDENT}"
+    )
     inputs: ClassVar[tuple[str, ...]] = ("segmentation",)
     plain: Tensor
     begun: Tensor

@@ -238,7 +238,7 @@ def test_what_is_no_graph_runs_whole_on_any_device(
     assert (record.engine, record.compile, record.tile, told) == ("torch", [], 0, [])
     with pytest.raises(SettingsError, match="--tile 32: the generator 'unexportable' looks at whole frames"):
         translate(source, tmp_path / "tiles", model=unexportable, tile="32")
-    with pytest.raises(Sim2RealError, match="'unexportable' processes whole frames outside torch"):
+    with pytest.raises(Sim2RealError, match="'unexportable' cannot be exported: it is not a graph; train a student"):
         export_onnx(unexportable, tmp_path / "x.onnx", size=None, opset=17, tolerance=0.5)
     generator = load_generator(unexportable)[0]
     assert TorchEngine(generator, EngineSettings(device="meta", precision="fp32")).streams == 1

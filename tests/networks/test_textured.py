@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from sim2real.capabilities import capabilities
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.torch import TorchEngine
-from sim2real.errors import SettingsError
+from sim2real.errors import SettingsError, Sim2RealError
+from sim2real.export import export_onnx
 from sim2real.metrics.edges import edge_changes
 from sim2real.model import GeneratorInfo, load_generator, save_generator
 from sim2real.networks import RangeAdapter
@@ -196,6 +197,8 @@ def test_engines_and_files_know_all_that_a_conversion_needs(tmp_path: Path) -> N
     assert not can.exportable
     info = GeneratorInfo("textured-grid", {}, (-1.0, 1.0), "sim2real", "grid", {}, "none", "0.1.0")
     save_generator(tmp_path / "textured.safetensors", network, info)
+    with pytest.raises(Sim2RealError, match=r"texture is sampled from the seed of each .*'grid' .recipe grid or lab"):
+        export_onnx(tmp_path / "textured.safetensors", tmp_path / "x.onnx", size=None, opset=17, tolerance=0.5)
     loaded, _ = load_generator(tmp_path / "textured.safetensors")
     assert torch.equal(loaded(images(), inputs, seeds=SEEDS), network(images(), SEEDS, inputs))
     pictures = ((images() + 1) * 127.5).round().byte().movedim(1, -1).numpy()

@@ -68,6 +68,10 @@ class DiffusersGenerator(nn.Module):
     stochastic = True
     steady = True
     exportable = False
+    export_obstacle = (
+        "it samples in many steps of several networks; train a student on its translations (recipe distil), which can"
+        " be exported"
+    )
     whole = True
     any_precision = True
 
