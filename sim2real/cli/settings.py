@@ -119,7 +119,7 @@ VideoEveryOption = Annotated[
     typer.Option(
         "--video-every",
         metavar="SECONDS",
-        help="Seconds between the frames of videos; default: data.video_every of sim2real.toml, else 1.",
+        help="Seconds between the frames of videos; default: as data.video_every in sim2real.toml or the run, or 1.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

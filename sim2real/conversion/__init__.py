@@ -10,6 +10,7 @@ trial.py              trial of engines on a frame
 inference.py          translation of batches; smaller batches or tiles if memory runs out
 inputs.py             labels that the generator sees: where they are and whether they changed
 sequences.py          frames that depend on other frames of their sequence, and their order
+unrelated.py          whether neighbouring frames show different scenes
 windows.py            averaging of grids over neighbouring frames
 glimpse.py            translation of single frames as in a conversion
 looks.py              several conversions of one dataset with different random samples

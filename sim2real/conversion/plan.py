@@ -1,7 +1,7 @@
 """The plan of a conversion, made before anything is written."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -31,6 +31,7 @@ from sim2real.conversion.manifest import (
 from sim2real.conversion.options import ConvertOptions
 from sim2real.conversion.resized_files import intrinsics_warnings
 from sim2real.conversion.sequences import check_sizes_within, pieces_of, sequences_of, with_sequences, with_windows
+from sim2real.conversion.unrelated import are_unrelated
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import STATE_FOLDER, Frame, Role, Side
 from sim2real.datasets.inputs import NAMED, Inputs
@@ -159,6 +160,8 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Plan:
     if options.look or options.looks > 1:
         _check_looks(can, info, options)
     neighbours = info.neighbours(can, options.transfer, options.neighbours)
+    if neighbours and options.neighbours is None and _is_shuffled(out, dataset, options, jobs):
+        neighbours = 0
     guided_size = info.guided_size(options.transfer)
     record = Record(
         tool_version=__version__,
@@ -211,6 +214,26 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Plan:
     )
     more_than_images = can.takes_inputs or can.of_sequences or can.steady or neighbours
     return replace(plan, jobs=_with_frames(plan, options)) if more_than_images else plan
+
+
+def _is_shuffled(out: Path, dataset: Dataset, options: ConvertOptions, jobs: Iterable[Job]) -> bool:
+    """Return whether neighbouring frames are unrelated; a conversion that is continued keeps what it began with."""
+    if dataset.adapter.ordered:
+        return False
+    if earlier := None if options.overwrite else read_record(out):
+        return not earlier.neighbours
+    images = {job.path for job in jobs if job.translate}
+    return are_unrelated(frame for frame in dataset.frames(options.include, options.exclude) if frame.image in images)
+
+
+def _shuffled_warnings(plan: Plan, options: ConvertOptions) -> Iterator[str]:
+    """Yield a line if frames are translated by themselves because they are unrelated."""
+    usual = plan.info.neighbours(plan.can, options.transfer)
+    if usual and options.neighbours is None and not plan.record.neighbours:
+        yield (
+            "neighbouring frames show different scenes, so their light is not averaged; if the frames are a video, add "
+            f"--neighbours {usual}"
+        )
 
 
 def _check_looks(can: Capabilities, info: GeneratorInfo, options: ConvertOptions) -> None:
@@ -331,6 +354,7 @@ def make_plan(
             *plan.dataset.warnings(),
             *intrinsics_warnings(scales, plan.dataset),
             *_unknown_class_warnings(plan),
+            *_shuffled_warnings(plan, options),
         ],
     )
 

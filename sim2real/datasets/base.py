@@ -391,6 +391,8 @@ class Adapter(ABC):
             the old appearance in such a file or in its name.
         consecutive: Whether the indices of a sequence count the frames of a video.
         counted: Whether the indices only count the images in their order.
+        ordered: Whether the frames of a sequence follow each other in time. If not, as they may be randomised, their
+            light is averaged over neighbours only if a sample of them looks like a video.
         knows_images: Whether the layout itself defines which images are camera images, so that grey images and images
             of few colours count too, see :mod:`sim2real.datasets.photos`.
         sparse: Kinds of labels that only some images of a sequence have by design.
@@ -403,6 +405,7 @@ class Adapter(ABC):
     stale: ClassVar[Sequence[tuple[str, str]]] = ()
     consecutive: ClassVar[bool] = False
     counted: ClassVar[bool] = False
+    ordered: ClassVar[bool] = True
     knows_images: ClassVar[bool] = False
     sparse: ClassVar[Collection[str]] = ()
     resizing: ClassVar["Resizing"] = ()

@@ -30,6 +30,7 @@ class Bop(FolderLayout):
 
     name = "bop"
     rule = "<scene>/{rgb,gray}/<frame>.png with scene_camera.json or scene_gt.json"
+    ordered: ClassVar[bool] = False
     images = (r"(?P<scene>\d{6})/(?:rgb|gray)", r"(?P<frame>\d{6})\.(?:png|jpe?g|tiff?)")
     evidence = ((r"\d{6}", r"scene_(?:camera|gt)\.json"),)
     roles = (

@@ -59,6 +59,7 @@ class Coco(Adapter):
 
     name: ClassVar[str] = "coco"
     counted: ClassVar[bool] = True
+    ordered: ClassVar[bool] = False
     rule: ClassVar[str] = "a JSON file in COCO's format, and the images that it names"
     by_replicator: ClassVar[bool] = False
     resizing: ClassVar[Resizing] = (

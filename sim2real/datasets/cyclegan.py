@@ -23,6 +23,7 @@ class _TwoSides(Adapter):
     """
 
     counted: ClassVar = True
+    ordered: ClassVar[bool] = False
     knows_images: ClassVar = True
     folders: ClassVar[str]
     sim: ClassVar[str]

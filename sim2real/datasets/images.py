@@ -24,6 +24,7 @@ class Images(Adapter):
 
     name: ClassVar = "images"
     counted: ClassVar = True
+    ordered: ClassVar[bool] = False
     stale: ClassVar = ((_METADATA, "captions, if it has any"),)
     facts: ClassVar = Facts(
         title="Any folder of images",

@@ -52,6 +52,7 @@ class LabelMe(Adapter):
     rule: ClassVar[str] = "JSON files with LabelMe's shapes and the photos that they describe"
     resizing: ClassVar[Resizing] = ((r"\.json$", LABELME), (r"(?:^|/)labels\.txt$", KEEP))
     counted: ClassVar[bool] = True
+    ordered: ClassVar[bool] = False
     sparse: ClassVar[Collection[str]] = _KINDS  # photos may not be labelled yet
     facts: ClassVar[Facts] = Facts(
         title="LabelMe",

@@ -24,6 +24,7 @@ class NamingFiles(Adapter):
 
     rule: ClassVar[str]
     counted: ClassVar[bool] = True
+    ordered: ClassVar[bool] = False
     noun: ClassVar[str]
     suffix: ClassVar[str]
     own: ClassVar[re.Pattern[bytes]]

@@ -6,12 +6,13 @@ To, Birchfield, "Falling Things", CVPR workshops 2018; for the unit of its depth
 core/utils/frame_utils.py.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from sim2real.datasets.base import Match, Role, Tree
+from sim2real.datasets.base import Frame, Match, Role, Tree
 from sim2real.datasets.facts import RENDERED, Facts
 from sim2real.datasets.labels import Box, Boxes, Segmentation, read_index_mask
 from sim2real.datasets.layout import Beside, Decoders, FolderLayout
@@ -60,6 +61,7 @@ class Ndds(FolderLayout):
 
     name = "ndds"
     rule = "<number>.png with _camera_settings.json or _object_settings.json"
+    ordered: ClassVar[bool] = False
     _camera: ClassVar[str] = r"(?P<camera>(?:\.(?!(?:depth|cs|is|vm|micon|seg)\.)[A-Za-z]\w*)?)"
     images = (r"(?P<scene>[^/]*)", rf"(?P<frame>\d{{6}}){_camera}\.(?:png|jpe?g)")
     evidence: ClassVar[Sequence[tuple[str, str]]] = (
@@ -153,3 +155,8 @@ class FallingThings(Ndds):
         irregularities=("Object sizes and intrinsics are in the files `_*_settings.json` of each folder.",),
         folder="fat",
     )
+
+    def frames(self, tree: Tree) -> Iterator[Frame]:
+        """Yield every image with its labels; a sequence is a stereo pair, as the camera jumps between frames."""
+        for frame in super().frames(tree):
+            yield replace(frame, sequence=f"{frame.sequence.rpartition('/')[0]}/{frame.index:06}".lstrip("/"))

@@ -27,6 +27,7 @@ class Nocs(FolderLayout):
 
     name = "nocs"
     rule = "<nnnn>_color.png with <nnnn>_coord.png or <nnnn>_meta.txt"
+    ordered: ClassVar[bool] = False
     images = (r"(?P<scene>[^/]*)", r"(?P<frame>\d{4,6})_color\.(?:png|jpe?g)")
     evidence = ((r"[^/]*", r"\d{4,6}_(?:coord\.png|meta\.txt)"),)
     labels: ClassVar[Beside] = {

@@ -152,6 +152,7 @@ class ReplicatorBasic(FolderLayout):
 
     name = "replicator-basic"
     rule = "rgb_<number>.png with metadata.txt or files of other annotators"
+    ordered: ClassVar[bool] = False
     decoders: ClassVar[Decoders] = {
         "segmentation": _read_classes,
         "instance": _read_instances,
@@ -288,6 +289,7 @@ class ReplicatorKitti(FolderLayout):
 
     name = "replicator-kitti"
     rule = "rgb/<n>.png with object_detection/<n>.txt, or image_02/<n>.png with label_02/<n>.txt, n not padded"
+    ordered: ClassVar[bool] = False
     images = (r"rgb|image_02", r"(?P<frame>0|[1-9]\d*)\.(?:png|jpe?g)")
     evidence = ((r"object_detection|label_02", r"(?:0|[1-9]\d*)\.txt"),)
     decoders: ClassVar[Decoders] = {
@@ -358,6 +360,7 @@ class ReplicatorPose(FolderLayout):
 
     name = "replicator-pose"
     rule = "<number>.png with <number>.json, which has camera_data and objects"
+    ordered: ClassVar[bool] = False
     images = (r"[^/]+", r"(?P<frame>\d+)\.(?:png|jpe?g)")
     roles = (
         (r"(?:^|/)\d+_overlay\.(?:png|jpe?g)$", Role.STALE),

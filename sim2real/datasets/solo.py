@@ -52,6 +52,7 @@ class _Unity(Adapter):
     """
 
     knows_images: ClassVar[bool] = True
+    ordered: ClassVar[bool] = False
     facts: ClassVar[Facts]
     rule: ClassVar[str]
     files: ClassVar[tuple[str, str]]

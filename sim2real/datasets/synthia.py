@@ -11,7 +11,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from sim2real.datasets.base import Role
+from sim2real.datasets.base import PathMatch, Role
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import NOTHING, Instances
 from sim2real.datasets.layout import Beside, Decoders, FolderLayout
@@ -102,6 +102,10 @@ class SynthiaRand(_Synthia):
         irregularities=(*_CODINGS, "Walls and lane markings share a colour in `GT/COLOR`."),
         folder="RAND_CITYSCAPES",
     )
+
+    def sequence_of(self, folder: PathMatch, camera: str) -> str:  # noqa: ARG002  see the base class
+        """Return no sequence: each image shows another view."""
+        return ""
 
 
 class SynthiaSequences(_Synthia):

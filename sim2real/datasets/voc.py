@@ -64,6 +64,7 @@ class PascalVOC(FolderLayout):
 
     name = "voc"
     rule = "JPEGImages/<name>.jpg with Annotations, Segmentation* or ImageSets"
+    ordered: ClassVar[bool] = False
     images = (r"JPEGImages(?P<below>(?:/.*)?)", _IMAGE)
     evidence = ((r"(?:Annotations|SegmentationClass|SegmentationObject|ImageSets)(?:/.*)?", r".+\.(?:xml|png|txt)"),)
     labels: ClassVar[Beside] = {

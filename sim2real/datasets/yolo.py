@@ -46,6 +46,7 @@ class Yolo(FolderLayout):
 
     name = "yolo"
     rule = "images with text files of the same names that have rows in YOLO's format"
+    ordered = False
     resizing = ((r"\.(?:txt|ya?ml|names|data)$|_darknet\.labels$", KEEP),)  # numbers are fractions of the image size
     roles = (
         (r"\.cache$|\.npy$|(?:^|/)(?:train|val)_batch\d+(?:_labels|_pred)?\.jpg$", Role.STALE),

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sim2real.conversion.unrelated import STRANGERS, contrast, light
 from sim2real.datasets.labels import Flow
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.evaluation.figures import Figure
@@ -33,11 +34,8 @@ _Both = NDArray[np.float64]  # (2,), before and after
 _Places = tuple[_Floats, _Floats]  # x and y (H, W)
 _Number = TypeVar("_Number", np.uint8, np.float32)
 
-_GRID = (16, 8)  # (columns, rows) of the regions whose light and colour are measured
-_LEAST_CONTRAST = 1.0  # grey levels
 _LEAST_ERROR = 1.0  # grey levels: below this are rounding and compression
 _LEAST_SEEN = 0.05  # of the pixels that must be visible in both frames
-_STRANGERS = 0.2  # flicker of the source: videos had 0.02 to 0.11, unrelated photos 0.24 to 1.0
 _LEAST_COUNT = 16  # frames that a meaningful figure needs
 _THREADS = 4
 
@@ -115,8 +113,8 @@ def _watch(run: Sequence[FramePair]) -> _Run:
             paths, contrasts, lights, last = [], [], [], None
             continue
         paths.append(pair.path)
-        contrasts.append(np.array([max(cv2.meanStdDev(image)[1].mean(), _LEAST_CONTRAST) for image in images]))
-        lights.append(np.stack([_light(image) for image in images]))
+        contrasts.append(np.array([contrast(image) for image in images]))
+        lights.append(np.stack([light(image) for image in images]))
         if last is not None:
             try:
                 warped = _warp_error(*last, pair, images)
@@ -132,14 +130,9 @@ def _watch(run: Sequence[FramePair]) -> _Run:
     return seen
 
 
-def _light(image: Image) -> _Floats:
-    """Return the mean colours of the regions of an image (rows, columns, 3)."""
-    return np.asarray(cv2.resize(image.astype(np.float32), _GRID, interpolation=cv2.INTER_AREA), np.float32)
-
-
 def _are_strangers(flicker: Sequence[Mapping[str, _Both]]) -> bool:
     """Return whether neighbours differ strongly in the source already, like numbered photos of different places."""
-    return float(np.median([both[0] for run in flicker for both in run.values()])) > _STRANGERS
+    return float(np.median([both[0] for run in flicker for both in run.values()])) > STRANGERS
 
 
 def _figure(

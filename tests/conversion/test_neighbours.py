@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import sim2real
-from sim2real.conversion import ConversionSummary, batches, pipeline, verify
+from sim2real.conversion import ConversionSummary, ConvertOptions, batches, pipeline, verify
 from sim2real.conversion.jobs import Job
+from sim2real.conversion.plan import make_plan
 from sim2real.conversion.windows import Window
 from sim2real.datasets.base import Role
 from sim2real.errors import SettingsError, Sim2RealError
 from sim2real.files import write_whole
+from sim2real.imageio import encode_png
 from sim2real.networks.bilateral import identity_grid
 
 Translate = Callable[..., ConversionSummary]
@@ -96,6 +98,29 @@ def test_the_light_of_a_frame_is_the_mean_of_its_neighbours(
         for place, path in enumerate(paths):
             assert np.abs(heard[path] - expected(source, paths, place)).max() <= 1, path
     assert verify(tmp_path / "out").ok
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_frames_of_a_folder_that_show_different_scenes_are_not_averaged(
+    moves: bool, moody: Path, tmp_path: Path, translate: Translate
+) -> None:
+    """A video, whose view moves by a pixel, and scenes that are randomised frame by frame."""
+    (tmp_path / "folder/day").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    wide = random.integers(0, 255, (24, 60, 3), np.uint8).repeat(4, 1).repeat(4, 0)
+    for number in range(FRAMES):
+        other = random.integers(0, 255, (6, 10, 3), np.uint8).repeat(16, 1).repeat(16, 0)
+        scene = wide[:, number : number + 160] if moves else other
+        (tmp_path / f"folder/day/{number}.png").write_bytes(encode_png(np.ascontiguousarray(scene)))
+    plan = make_plan(tmp_path / "folder", tmp_path / "out", ConvertOptions(model=moody, device="cpu"))
+    line = "neighbouring frames show different scenes, so their light is not averaged"
+    assert (plan.record.neighbours, any(line in each for each in plan.warnings)) == ((2, False) if moves else (0, True))
+    if not moves:
+        translate(tmp_path / "folder", tmp_path / "out", model=moody)
+        (tmp_path / "folder/day/0.png").write_bytes(encode_png(np.ascontiguousarray(wide[:, :160])))
+        assert translate(tmp_path / "folder", tmp_path / "out", model=moody).converted == 1
+        record = translate(tmp_path / "folder", tmp_path / "averaged", model=moody, neighbours=2).record
+        assert record.neighbours == 2
 
 
 def test_nothing_but_the_frames_decides(

@@ -17,6 +17,12 @@ from tests.datasets.trees.ndds import FRAME, SETTINGS
 Grow = Callable[..., Path]
 
 
+def test_a_sequence_of_falling_things_is_a_stereo_pair(grow: Grow) -> None:
+    frames = list(open_dataset(grow("falling-things")).frames())
+    pairs = {frame.image.replace(".right.", ".left."): frame.sequence for frame in frames}
+    assert len({*pairs.values()}) == len(pairs) == len(frames) / 2
+
+
 @pytest.mark.parametrize(("name", "images", "labels", "aux"), [("falling-things", 8, 24, 4), ("ndds", 4, 24, 2)])
 def test_only_photos_are_translated(grow: Grow, name: str, images: int, labels: int, aux: int) -> None:
     dataset = open_dataset(grow(name))

@@ -60,6 +60,10 @@ def test_pictures_of_labels_are_never_translated(grow: Grow) -> None:
         assert {role for path, role in roles.items() if "GT/LABELS" in path or "Depth/" in path} == {Role.LABEL}
 
 
+def test_random_views_are_no_sequence(grow: Grow) -> None:
+    assert {frame.sequence for frame in open_dataset(grow("synthia-rand")).frames()} == {""}
+
+
 def test_depth_is_found_in_either_folder(grow: Grow) -> None:
     root = grow("synthia-rand") / "RAND_CITYSCAPES"
     (root / "Depth/Depth").rename(root / "d")
