@@ -128,6 +128,7 @@ def convert(
     carry: Literal["copy", "hardlink", "symlink"] = "copy",
     encoding: Literal["fixed", "source", "real"] = "fixed",
     quality: int | None = None,
+    codecs: Literal["cpu", "gpu", "auto"] = "cpu",
     resize: tuple[int, int] | str | None = None,
     transfer: Literal["direct", "guided"] | None = None,
     neighbours: int | None = None,
@@ -166,6 +167,8 @@ def convert(
         encoding: How JPEG files are encoded: ``"fixed"`` uses ``quality``, ``"source"`` follows each source file,
             ``"real"`` follows most of the real files.
         quality: JPEG quality for ``"fixed"`` encoding, 1 to 100; None means 95.
+        codecs: What decodes and encodes JPEG files: ``"cpu"``, ``"gpu"`` (an NVIDIA GPU where it can), or ``"auto"``
+            for the faster one on some frames.
         resize: Size of the converted images, (W, H) or ``"621x188"``; labels that depend on the size are adapted.
         transfer: ``"direct"`` keeps the generator's pixels, ``"guided"`` applies its light and colours to the frames;
             None follows the model.
@@ -207,6 +210,7 @@ def convert(
         carry=carry,
         encoding=encoding,
         quality=quality,
+        codecs=codecs,
         resize=resize,
         transfer=transfer,
         neighbours=neighbours,

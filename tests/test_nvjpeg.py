@@ -14,6 +14,7 @@ import torch
 import torchvision
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
+from PIL.JpegImagePlugin import JpegImageFile
 
 from sim2real.errors import ImageError, SettingsError
 from sim2real.imageio import Encoding, Header, decode_picture, encode_jpeg, encode_picture
@@ -122,7 +123,7 @@ def test_translations_are_encoded_as_the_policy_says(codecs: JpegCodecs) -> None
     data, on_device = codecs.encode_picture(after, like, Encoding())
     usual = encode_picture(after, like)
     assert on_device is True
-    with Image.open(io.BytesIO(data)) as ours, Image.open(io.BytesIO(usual)) as theirs:
+    with JpegImageFile(io.BytesIO(data)) as ours, JpegImageFile(io.BytesIO(usual)) as theirs:
         assert ours.info == theirs.info
         assert ours.quantization == theirs.quantization
         assert [layer[1:3] for layer in ours.layer] == [(1, 1)] * 3

@@ -67,6 +67,13 @@ def command(
         ),
     ] = None,
     quality: Annotated[int | None, typer.Option(min=1, max=100, help="JPEG quality; default: 95.")] = None,
+    codecs: Annotated[
+        Literal["cpu", "gpu", "auto"] | None,
+        typer.Option(
+            help="What decodes and encodes JPEG files: cpu; gpu: an NVIDIA GPU where it can, which writes other bytes; "
+            "auto: the faster one on some frames; default: cpu."
+        ),
+    ] = None,
     resize: Annotated[
         str | None,
         typer.Option(metavar="WxH", help="Resize images, and adapt boxes, intrinsics, flow, masks ..."),
@@ -163,6 +170,7 @@ def command(
         carry=carry,
         encoding=encoding,
         quality=quality,
+        codecs=codecs,
         resize=resize,
         transfer=transfer,
         neighbours=neighbours,
@@ -312,7 +320,7 @@ def show_plan(plan: "Plan", options: "ConvertOptions") -> None:
     record = plan.record
     out.print(f"{plan.source} ({record.dataset}) -> {plan.out}")
     out.print(f"with {plan.model}: {_manner(record)}")
-    out.print(f"JPEG: {record.encoding}: {plan.encoding}")
+    out.print(f"JPEG: {record.encoding}: {plan.encoding}{_codecs(record)}")
     if record.generator["camera"]:
         out.print(f"camera: {record.camera}: {plan.camera or 'blur and noise of the model are left out'}")
     if record.gate:
@@ -331,6 +339,12 @@ def show_plan(plan: "Plan", options: "ConvertOptions") -> None:
 def _stale(record: "Record") -> list[str]:
     """Return warnings on files that describe the old pixels."""
     return [f"{count} files still describe the old pixels: {what}" for what, count in record.stale.items()]
+
+
+def _codecs(record: "Record") -> str:
+    """Describe what decodes and encodes JPEG files if it is not the CPU alone."""
+    speeds = ", ".join(f"{name} {speed:g} frames/s" for name, speed in record.codecs_per_second.items())
+    return f"; by the GPU where it can{f' ({speeds})' if speeds else ''}" if record.codecs == "gpu" else ""
 
 
 def _manner(record: "Record") -> str:
@@ -392,6 +406,9 @@ def show_summary(summary: "ConversionSummary") -> None:
         f"{limit}"
     )
     out.print(f"with {summary.model}: {_manner(record)}; at most {byte_size(summary.peak_memory)} of memory")
+    if record.codecs == "gpu":
+        done = ", ".join(f"{count} {name}" for name, count in summary.on_gpu.items())
+        out.print(f"JPEG files on the GPU: {done}; all others on the CPU")
     if summary.rejected:
         out.print(f"the gate ({', '.join(record.gate)}) rejects {rejections(summary.rejected)}")
     for line in [*_stale(record), *summary.warnings]:

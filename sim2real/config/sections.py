@@ -396,6 +396,8 @@ class Conversion(Section):
             subsampling; ``"source"``: each with the quantisation tables, the chroma subsampling and the mode of its own
             source file; ``"real"``: with those that are most common among the real images of the training.
         quality: Quality of JPEG files if ``encoding`` is ``"fixed"``; 95 if left out.
+        codecs: What decodes and encodes JPEG files. ``"cpu"``; ``"gpu"``: an NVIDIA GPU where it can, which writes
+            other bytes; ``"auto"``: the faster one on some frames of the dataset.
         resize: ``[W, H]`` in pixels: images are scaled to this size, and their labels and calibrations are adjusted. If
             left out, all sizes stay.
         transfer: ``"direct"`` or ``"guided"``; the model's setting if left out.
@@ -427,6 +429,7 @@ class Conversion(Section):
     carry: Literal["copy", "hardlink", "symlink"] = "copy"
     encoding: Literal["fixed", "source", "real"] = "fixed"
     quality: int | None = Field(None, ge=1, le=100)
+    codecs: Literal["cpu", "gpu", "auto"] = "cpu"
     resize: _Sides | None = None
     transfer: Literal["direct", "guided"] | None = None
     neighbours: _Neighbours | None = None

@@ -65,6 +65,7 @@ from sim2real.progress import Progress, quiet
 if TYPE_CHECKING:
     from sim2real.conversion.inference import Inference
     from sim2real.conversion.resolved_settings import Machine
+    from sim2real.imageio.nvjpeg import JpegCodecs
 
 __all__ = [
     "ConversionSummary",
@@ -95,6 +96,7 @@ class ConversionSummary:
         rejected: Translations that the gate rejected in this run or earlier ones: substitute -> number of images.
         resized: Number of other files that were adapted to the new size of the images.
         edited: Number of label files that changed only in the photo inside them.
+        on_gpu: Number of JPEG files that a GPU has ``"decoded"`` and ``"encoded"``.
         carried: Number of files carried byte for byte.
         skipped: Number of files that an earlier run had finished.
         failed: Path and reason of each failed file.
@@ -115,6 +117,7 @@ class ConversionSummary:
     rejected: Mapping[str, int]
     resized: int
     edited: int
+    on_gpu: Mapping[str, int]
     carried: int
     skipped: int
     failed: list[tuple[str, str]]
@@ -164,11 +167,13 @@ def convert(
                 _join(plan)
             else:
                 plan, inference = _inference(plan, notify)  # may fail, so before anything is deleted
+                codecs = _codecs(plan, machine, notify)
                 _begin(plan, options)
             manifest = ManifestWriter(part_path(out, options.shard))
         with closing(manifest):
             if joining:
                 plan, inference = _inference(plan, notify)
+                codecs = _codecs(plan, machine, notify)
             pipeline = Pipeline(
                 plan,
                 inference,
@@ -176,6 +181,7 @@ def convert(
                 workers=options.threads,
                 keep_going=options.keep_going,
                 progress=progress,
+                codecs=codecs,
             )
             tally = pipeline.run()
         left = _leave(plan)
@@ -195,6 +201,7 @@ def convert(
         rejected=dict(sorted((plan.rejected + tally.rejected).items())),
         resized=tally.done["resized"],
         edited=tally.done["edited"],
+        on_gpu={name: tally.on_gpu[name] for name in ("decoded", "encoded")},
         carried=tally.done["carried"],
         skipped=len(plan.own) - len(plan.todo),
         failed=sorted(tally.failed),
@@ -222,6 +229,20 @@ def _inference(plan: Plan, notify: Callable[[str], None]) -> "tuple[Plan, Infere
         notify(f"continuing without compilation: {error}")
         plan = without_compilation(plan)
         return plan, Inference(plan, notify)
+
+
+def _codecs(plan: Plan, machine: "Machine | None", notify: Callable[[str], None]) -> "JpegCodecs | None":
+    """Return the JPEG codecs of the GPU if the conversion uses them and anything is to be translated."""
+    if plan.record.codecs != "gpu" or not any(job.translate for job in plan.todo):
+        return None
+    from sim2real.conversion.resolved_settings import THIS_MACHINE
+
+    codecs = (machine or THIS_MACHINE).codecs(plan.device, plan.encoding.quality, "gpu")
+    if plan.record.encoding != "fixed":
+        notify(f"the GPU only decodes JPEG files: --encoding {plan.record.encoding} is written by CPUs")
+    elif codecs.why_not_encoded:
+        notify(f"the GPU only decodes JPEG files: it encodes {codecs.why_not_encoded}")
+    return codecs
 
 
 def _begin(plan: Plan, options: ConvertOptions) -> None:

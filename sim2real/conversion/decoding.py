@@ -17,6 +17,8 @@ from sim2real.imageio import Picture, decode_picture, resize_picture
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sim2real.imageio.nvjpeg import JpegCodecs
+
 CHANGED = "changed during the conversion"
 
 
@@ -28,6 +30,7 @@ class Decoded:
         job: The job of the frame.
         sha256: SHA-256 of its file.
         picture: The pixels and the metadata of the file.
+        on_gpu: Whether a GPU decoded them; None if only a CPU should.
         inputs: The labels that the generator sees.
         inputs_sha256: SHA-256 of the label files, by kind.
         whole: Whether all frames that it depends on could be read.
@@ -36,20 +39,22 @@ class Decoded:
     job: Job
     sha256: str
     picture: Picture
+    on_gpu: bool | None = None
     inputs: Inputs = field(default_factory=dict)
     inputs_sha256: Mapping[str, str] = field(default_factory=dict)
     whole: bool = True
 
 
-def decode(job: Job, source: Path, size: tuple[int, int] | None) -> Decoded:
-    """Read and decode an image.
+def decode(job: Job, source: Path, size: tuple[int, int] | None, codecs: "JpegCodecs | None" = None) -> Decoded:
+    """Read and decode an image, on a GPU if ``codecs`` are given and can.
 
     Raises:
         SourceError: If the file cannot be read, or does not have this size (W, H).
         ImageError: If it is not an image.
     """
     data = read(source)
-    decoded = Decoded(job, hashlib.sha256(data).hexdigest(), decode_picture(data, source))
+    picture, on_gpu = codecs.decode_picture(data, source) if codecs else (decode_picture(data, source), None)
+    decoded = Decoded(job, hashlib.sha256(data).hexdigest(), picture, on_gpu)
     if size and decoded.picture.rgb.shape[1::-1] != size:
         raise SourceError(CHANGED)
     return decoded

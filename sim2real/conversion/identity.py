@@ -21,6 +21,7 @@ _NOT_IN_BYTES: Final = (
     "frames",
     "files",
     "stale",
+    "codecs_per_second",
     "original",
 )  # fields of the record that the converted bytes do not depend on
 

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final, Literal, Self, cast
 
 from sim2real.conversion.embedding import Inside
 from sim2real.conversion.gate import Rejected, parse_gate
-from sim2real.conversion.options import Carry, EncodingChoice, TransferChoice
+from sim2real.conversion.options import Carry, CodecsChoice, EncodingChoice, TransferChoice
 from sim2real.datasets.base import STATE_FOLDER, Role, Side
 from sim2real.errors import SettingsError, Sim2RealError, UnknownNameError
 from sim2real.files import LEFTOVER, lock, write_whole
@@ -98,6 +98,8 @@ class Record:
         as_image: Globs of images that the user declared to be camera images, see :mod:`sim2real.datasets.photos`.
         labelme_image: What is done with photos inside label files, see :data:`sim2real.conversion.embedding.Inside`.
         encoding: How JPEG files are written, see :data:`sim2real.conversion.options.EncodingChoice`.
+        codecs: What decodes and encodes JPEG files where it can, ``"cpu"`` or ``"gpu"``.
+        codecs_per_second: Frames per second that each of them decoded and encoded, if it was chosen by that.
         transfer: How the output of the generator is applied to the frame.
         transfer_size: Longer side, in pixels, of the shrunk frame that the generator sees if the transfer is guided;
             else 0.
@@ -140,6 +142,8 @@ class Record:
     as_image: list[str] = field(default_factory=list)
     labelme_image: Inside = "keep"
     encoding: EncodingChoice = "fixed"
+    codecs: CodecsChoice = "cpu"
+    codecs_per_second: dict[str, float] = field(default_factory=dict)
     transfer: TransferChoice = "direct"
     transfer_size: Count = 0
     neighbours: Count = 0
@@ -174,6 +178,8 @@ class Line:
     ``stale`` is what in the file or its name still describes the old appearance. ``original`` holds all fields of the
     line, if another version wrote fields that this version does not know.
 
+    ``decoder`` and ``encoder`` are ``"gpu"`` if a GPU decoded the source image, or encoded the translation.
+
     If the generator sees labels, each frame has the ``inputs_sha256`` of their files, kind -> digest, with
     ``inputs_size`` and ``inputs_mtime_ns``. If it sees several frames of a sequence, each has a ``sequence_sha256``,
     made from the paths, sizes and modification times of all of them. If changes are averaged over neighbours, it is
@@ -197,6 +203,8 @@ class Line:
     width: Positive | None = None
     height: Positive | None = None
     notes: tuple[str, ...] = ()
+    decoder: Literal["gpu"] | None = None
+    encoder: Literal["gpu"] | None = None
     figures: Mapping[str, float] | None = None
     instead: str | None = None
     quarantine_size: Count | None = None

@@ -20,6 +20,9 @@ trained on.
 """
 
 
+CodecsChoice = Literal["cpu", "gpu", "auto"]
+"""What decodes and encodes JPEG files, see :mod:`sim2real.imageio.nvjpeg`; ``auto``: the faster one on some frames."""
+
 TransferChoice = Literal["direct", "guided"]
 """How the output of the generator is applied to the frame, see :class:`sim2real.config.Transfer`."""
 
@@ -48,6 +51,7 @@ class ConvertOptions:
         labelme_image: What is done with photos inside label files, see :data:`sim2real.conversion.embedding.Inside`.
         encoding: How JPEG files are written, see :data:`EncodingChoice`.
         quality: JPEG quality, 1 to 100, if the encoding is ``"fixed"``; None for 95.
+        codecs: What decodes and encodes JPEG files, see :data:`CodecsChoice`.
         batch_size: Frames per batch; None to choose it for the device.
         engine: Registered engine; ``"auto"`` for the fastest whose pictures match torch's.
         device: See ``sim2real.devices``.
@@ -81,6 +85,7 @@ class ConvertOptions:
     labelme_image: Inside = "keep"
     encoding: EncodingChoice = "fixed"
     quality: int | None = None
+    codecs: CodecsChoice = "cpu"
     batch_size: int | None = None
     engine: str = "auto"
     device: str = "auto"

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -55,11 +55,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sim2real.conversion.inference import Inference
+    from sim2real.imageio.nvjpeg import JpegCodecs
 
 P = ParamSpec("P")
 R = TypeVar("R")
 _BYTES = 9  # per pixel in progress
 _PIXELS = 64_000_000  # 137 frames of KITTI, 7 of 4K: 0.6 GB
+_NOT_BY_GPU: Final = {name: f"the GPU could not {name} the JPEG: a CPU did" for name in ("decode", "encode")}
 
 
 @dataclass
@@ -72,6 +74,7 @@ class Tally:
         failed: Path and reason of each failed file.
         rejected: Translations that the gate rejected: substitute -> number of images.
         notes: Number of images for each note of the manifest.
+        on_gpu: Number of JPEG files that a GPU has ``"decoded"`` and ``"encoded"``.
         busy: Share of the time in which the threads of each image stage were busy, 0 to 1.
         limit: The stage that limited the speed, named as for ``Progress``.
     """
@@ -81,6 +84,7 @@ class Tally:
     failed: list[tuple[str, str]] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
+    on_gpu: Counter[str] = field(default_factory=Counter)
     busy: dict[str, float] = field(default_factory=dict)
     limit: str = ""
 
@@ -97,6 +101,7 @@ class Pipeline:
         workers: Number of threads that decode and encode, and of threads that carry.
         keep_going: Whether to continue after a file that cannot be converted or carried.
         progress: Called for the stages ``"converting"`` and ``"carrying"``.
+        codecs: Decode and encode JPEG files where they can; None for the CPU's alone.
     """
 
     def __init__(
@@ -108,8 +113,10 @@ class Pipeline:
         workers: int,
         keep_going: bool,
         progress: Progress,
+        codecs: "JpegCodecs | None" = None,
     ) -> None:
         self._plan = plan
+        self._codecs = codecs
         self._inference = inference
         self._manifest = manifest
         self._gate = Gate(parse_gate(plan.record.gate), plan.record.rejected, plan.encoding, plan.judges)
@@ -240,7 +247,7 @@ class Pipeline:
         source = self._plan.source / job.path
         try:
             with self._meters.measure("decoding"), unchanged(job, source):
-                decoded = decode(job, source, size)
+                decoded = decode(job, source, size, self._codecs)
                 inputs, digests = self._read_inputs(job)
         except (SourceError, ImageError, DatasetError) as error:
             if wanted:
@@ -330,7 +337,7 @@ class Pipeline:
         try:
             with self._meters.measure("encoding and writing"):
                 rgb = self._with_camera(job, picture, rgb)
-                data = encode_picture(rgb, picture, self._plan.encoding)
+                data, on_gpu = self._encode(rgb, picture)
             outcome = GateOutcome(data=data)
             if self._plan.record.gate:
                 with self._meters.measure("judging"):
@@ -343,9 +350,25 @@ class Pipeline:
             return
         height, width = rgb.shape[:2]
         notes = (*picture.notes, *self._plan.encoding.notes(picture), *notes, *outcome.notes)
-        self._done(job, replace(line, width=width, height=height, notes=notes))
+        done = {"decode": decoded.on_gpu, "encode": on_gpu}
+        notes += tuple(_NOT_BY_GPU[name] for name, by_gpu in done.items() if by_gpu is False)
+        line = replace(
+            line,
+            width=width,
+            height=height,
+            notes=notes,
+            decoder="gpu" if decoded.on_gpu else None,
+            encoder="gpu" if on_gpu and outcome.data is data else None,
+        )
+        self._done(job, line)
         for each in self._following.get(job.path, ()):
             self._carry(each)
+
+    def _encode(self, rgb: "NDArray[np.uint8]", picture: Picture) -> tuple[bytes, bool | None]:
+        """Return the file of a translation, and whether a GPU encoded it; None if only a CPU should."""
+        if self._codecs:
+            return self._codecs.encode_picture(rgb, picture, self._plan.encoding)
+        return encode_picture(rgb, picture, self._plan.encoding), None
 
     def _with_camera(self, job: Job, picture: Picture, rgb: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
         """Return a frame with the blur and noise of the camera; the same JPEG encoding is not applied twice."""
@@ -441,6 +464,7 @@ class Pipeline:
             if line.instead:
                 self._tally.rejected[line.instead] += 1
             self._tally.notes.update(line.notes)
+            self._tally.on_gpu += Counter(decoded=line.decoder == "gpu", encoded=line.encoder == "gpu")
             self._notify(job)
 
     def _fail(self, job: Job, error: Exception) -> None:

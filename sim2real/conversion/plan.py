@@ -67,8 +67,8 @@ class Plan:
         info: The metadata of that file.
         can: The capabilities of the generator.
         dataset: The opened dataset.
-        record: The new content of conversion.json; before :func:`make_plan`, engine, device, precision, batch size and
-            tiles are as in the options, 0 if they were left open.
+        record: The new content of conversion.json; before :func:`make_plan`, engine, device, precision, batch size,
+            codecs and tiles are as in the options, 0 if they were left open.
         encoding: How lossy files are written.
         judges: The metrics of the gate except ``edges``, by name.
         jobs: All selected files.
@@ -180,6 +180,7 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Plan:
         tile_above=0,
         quality=encoding.quality,
         encoding=options.encoding,
+        codecs=options.codecs,
         carry=options.carry,
         resize=list(options.resize) if options.resize else None,
         transfer="guided" if guided_size else "direct",

@@ -8,14 +8,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sim2real.conversion.options import CodecsChoice
 from sim2real.conversion.resized_files import size_of
-from sim2real.conversion.trial import fastest_engine, fastest_way, middle_frame, repays_compiling
+from sim2real.conversion.trial import fastest_codecs, fastest_engine, fastest_way, middle_frame, repays_compiling
 from sim2real.devices import free_memory, kind_of, resolve_device, resolve_precision
 from sim2real.engines.base import EngineSettings, ways_to_compute
 from sim2real.engines.cost import Cost, cost_of
 from sim2real.engines.guided import seen_size
 from sim2real.engines.tiling import check_tiling
 from sim2real.errors import SettingsError
+from sim2real.imageio.nvjpeg import JpegCodecs, gpu_codecs
 from sim2real.model import load_generator
 from sim2real.registry import registry
 
@@ -53,6 +55,8 @@ class Machine:
         fastest_engine: Returns the engine that wins a trial.
         compiler: Returns whether torch.compile is expected to work on a kind of device.
         repays_compiling: Returns whether compilation wins a trial.
+        codecs: Returns the JPEG codecs of a device; raises SettingsError if it has none.
+        fastest_codecs: Returns the JPEG codecs that win a trial.
         worth_compiling: Kind of device -> multiplications that are worth a minute of compilation; 4e13 are
             110 frames of 1242x375 with ResNet-9.
         worth_trying: Kind of device -> multiplications that are worth a trial of every engine.
@@ -65,6 +69,8 @@ class Machine:
     fastest_engine: Callable[..., str] = fastest_engine
     compiler: Callable[[str], bool] = _compiler
     repays_compiling: Callable[..., bool] = repays_compiling
+    codecs: Callable[[str, int, str], JpegCodecs] = gpu_codecs
+    fastest_codecs: Callable[..., tuple[CodecsChoice, dict[str, float]]] = fastest_codecs
     worth_compiling: Mapping[str, float] = field(default_factory=lambda: {"cpu": 4e13, "cuda": 4e15})
     worth_trying: Mapping[str, float] = field(default_factory=lambda: {"cpu": 1e13, "cuda": 1e15, "mps": 1e14})
 
@@ -101,8 +107,11 @@ def resolve_settings(
     device = resolve_device(record.device)
     precision = machine.precision(record.precision, device)
     if kept:
+        codecs = kept.codecs if record.codecs == "auto" else record.codecs
         record = replace(
             record,
+            codecs=codecs,
+            codecs_per_second=kept.codecs_per_second if codecs == kept.codecs else {},
             precision=precision,
             channels_last=kept.channels_last and precision == kept.precision,
             batch_size=record.batch_size or kept.batch_size,
@@ -124,6 +133,7 @@ def _choose(  # noqa: PLR0917
     engine, tile, tile_above = record.engine, record.tile, 0
     averages_grids = record.neighbours > 0 and not guided_size  # supported only by the engine torch
     _check_requested(plan, averages_grids=averages_grids)
+    codecs, per_second = _codecs(plan, options, device, notify, machine)
     generator, _ = load_generator(plan.model)
     place = "cpu" if can.cpu_only else device  # where the generator runs
     kind = kind_of(place)
@@ -157,6 +167,8 @@ def _choose(  # noqa: PLR0917
             engine = machine.fastest_engine(generator, replace(way, batch_size=1), sample, notify)
     return replace(
         record,
+        codecs=codecs,
+        codecs_per_second=per_second,
         engine=engine,
         precision=way.precision,
         channels_last=way.channels_last and engine == "torch",
@@ -165,6 +177,24 @@ def _choose(  # noqa: PLR0917
         tile=tile,
         tile_above=tile_above,
     )
+
+
+def _codecs(
+    plan: "Plan", options: "ConvertOptions", device: str, notify: Notify, machine: Machine
+) -> tuple[CodecsChoice, dict[str, float]]:
+    """Return what decodes and encodes JPEG files, with the frames per second that decided it.
+
+    Raises:
+        SettingsError: If a GPU is asked for that has no codecs.
+    """
+    asked = plan.record.codecs
+    if asked == "cpu":
+        return asked, {}
+    codecs = machine.codecs(device, plan.encoding.quality, asked)
+    if asked == "gpu":
+        return asked, {}
+    images = [plan.source / job.path for job in plan.jobs if job.translate]
+    return machine.fastest_codecs(codecs, images, plan.encoding, threads=options.threads, notify=notify)
 
 
 def _check_requested(plan: "Plan", *, averages_grids: bool) -> None:

@@ -1,8 +1,9 @@
-"""Trial of engines on a frame of the dataset: their speed and their agreement with torch."""
+"""Trial of engines on a frame of the dataset, their speed and agreement with torch, and of JPEG codecs on some."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from sim2real.capabilities import PAST, Capabilities, blank_inputs, capabilities
 from sim2real.conversion.carry import SourceError
+from sim2real.conversion.options import CodecsChoice
 from sim2real.datasets.inputs import Inputs
 from sim2real.engines.base import Engine, EngineSettings
 from sim2real.engines.guided import seen_size, shrunk, shrunk_inputs
@@ -23,13 +25,15 @@ from sim2real.errors import (
     SettingsError,
     Sim2RealError,
 )
-from sim2real.imageio import read_rgb
+from sim2real.imageio import Encoding, decode_picture, encode_picture, read_header, read_rgb
 from sim2real.registry import registry
 from sim2real.timing import Choice, fastest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
+
+    from sim2real.imageio.nvjpeg import JpegCodecs
 
 Fastest = Callable[[Mapping[str, Callable[[], object]]], Choice]
 
@@ -38,6 +42,7 @@ _PATCH = 256  # side in pixels of the patch that precisions are compared on
 _SHORT = 10.0  # seconds of a whole conversion below which the most exact precision is taken
 _AHEAD = 1.05  # least speed of another engine relative to torch
 _CALLS = 3  # timed calls per stream
+_CODED_AT_ONCE = 64_000_000  # pixels of the frames that codecs are compared on
 
 
 def make_engine(name: str, generator: "nn.Module", settings: EngineSettings) -> Engine:
@@ -243,6 +248,64 @@ def repays_compiling(
         return False
     notify(choice.told)
     return choice.name == "compiled"
+
+
+def fastest_codecs(
+    codecs: "JpegCodecs",
+    images: Sequence[Path],
+    encoding: Encoding,
+    *,
+    threads: int,
+    notify: Callable[[str], None],
+    fastest: Fastest = fastest,
+) -> tuple[CodecsChoice, dict[str, float]]:
+    """Return whether the CPU or a GPU is faster to decode and encode some frames, and the frames per second of both.
+
+    Args:
+        codecs: The codecs of the GPU.
+        images: The images to translate.
+        encoding: How files are written.
+        threads: Number of threads that decode and encode.
+        notify: Called with a line on the choice.
+        fastest: Times the two ways.
+    """
+    files = _some_jpegs(images, 2 * threads)
+    if not files:
+        notify("codecs cpu: none of the frames that were tried is a JPEG")
+        return "cpu", {}
+
+    def on_cpu(path: Path) -> None:
+        with suppress(ImageError):
+            picture = decode_picture(files[path], path)
+            encode_picture(picture.rgb, picture, encoding)
+
+    def on_gpu(path: Path) -> None:
+        with suppress(ImageError):
+            picture, _ = codecs.decode_picture(files[path], path)
+            codecs.encode_picture(picture.rgb, picture, encoding)
+
+    paths = [*files] * -(-2 * threads // len(files))
+    with ThreadPoolExecutor(threads) as pool:
+        ways = {"cpu": lambda: list(pool.map(on_cpu, paths)), "gpu": lambda: list(pool.map(on_gpu, paths))}
+        choice = fastest(ways)
+    speeds = {name: float(f"{len(paths) / seconds:.3g}") for name, seconds in choice.seconds.items()}
+    notify(f"codecs {choice.told} ({', '.join(f'{name} {speed:g} frames/s' for name, speed in speeds.items())})")
+    return ("gpu" if choice.name == "gpu" else "cpu"), speeds
+
+
+def _some_jpegs(images: Sequence[Path], count: int) -> dict[Path, bytes]:
+    """Return the bytes of some of the images that are JPEG files, spread evenly."""
+    files: dict[Path, bytes] = {}
+    pixels = 0
+    for path in images[:: -(-len(images) // count)]:
+        with suppress(ImageError, OSError):
+            header = read_header(path)
+            pixels += header.width * header.height
+            if files and pixels > _CODED_AT_ONCE:
+                break
+            if header.format == "JPEG":
+                files[path] = path.read_bytes()
+    return files
 
 
 def middle_frame(

@@ -31,8 +31,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 Image = NDArray[np.uint8]
 
-NOT_DECODED: Final = "the GPU could not decode the JPEG: a CPU did"
-NOT_ENCODED: Final = "the GPU could not encode the JPEG: a CPU did"
 _PIXELS: Final = 32_000_000  # in a call; the device takes some 9 bytes for each
 _DEPRECATED: Final = "The image decoding and encoding capabilities of TorchVision"
 _ROUNDING: Final = 3  # grey levels between two decoders
