@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from sim2real.conversion.manifest import Record
     from sim2real.evaluation.figures import Evaluation, Figure, Interval
 
 _SHOWN: Final = 5  # frames listed for an alarm
@@ -54,7 +55,10 @@ def command(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="With --json: write it to this file.")] = None,
     real: Annotated[
         list[Path] | None,
-        typer.Option(help="Real images: a dataset, folder or video; repeatable; default: as in sim2real.toml."),
+        typer.Option(
+            help="Real images (of a conversion to simulation: simulated ones): a dataset, folder or video; repeatable; "
+            "default: as in sim2real.toml, else as the model was trained on."
+        ),
     ] = None,
     source: Annotated[Path | None, typer.Option(help="The source of OUT, if it has moved or is not recorded.")] = None,
     metrics: Annotated[
@@ -124,8 +128,9 @@ def command(
     record = read_record(out)
     check_images(source or recorded_source(out, record), dataset)
     extraction = extraction_here(video_every, record.generator.get("settings") if record else None)
-    globs = {} if real else _globs_here()
-    real = real or real_here()
+    globs: dict[str, Any] = {}
+    if not real:
+        real, globs = _target(out, source or recorded_source(out, record), record, dataset)
     for place in real:
         check_images(place, videos=True)
     from sim2real.evaluation.evaluator import EvaluateOptions, evaluate
@@ -158,19 +163,43 @@ def command(
         raise typer.Exit(1)
 
 
-def real_here() -> list[Path]:
-    """Return the places of real images in the sim2real.toml of the current folder."""
-    if settings_here():
-        settings = config_here()
-        if settings.real or settings.sim:
-            return settings.real_places
-    raise typer.BadParameter("name the real images: --real DIR, or real in sim2real.toml", param_hint="--real")
+def _target(
+    out: Path, source: Path, record: "Record | None", layout: str | None
+) -> tuple[list[Path], dict[str, tuple[str, ...]]]:
+    """Return the places of the images that a conversion should resemble, and their globs as options of an evaluation.
 
+    They are those of the side that its direction leads to: in the sim2real.toml of the current folder, else in the
+    settings of the run that its generator is from, else in the source if that holds both sides.
 
-def _globs_here() -> dict[str, Any]:
-    """Return the globs of real images in the sim2real.toml of the current folder, as options of an evaluation."""
-    data = config_here().data
-    return {name: tuple(getattr(data, name)) for name in ("real_include", "real_exclude", "real_as_image")}
+    Raises:
+        BadParameter: If none of them says where they are.
+        Sim2RealError: If a setting is invalid, or the source cannot be listed.
+    """
+    from sim2real.datasets import open_dataset
+    from sim2real.report.converted import find_run
+
+    side, other = ("sim", "real") if record and record.direction == "real2sim" else ("real", "sim")
+    settings: Mapping[str, Any] = config_here().model_dump() if settings_here() else {}
+    base, told = Path(), ""
+    if not (settings.get("sim") or settings.get("real")):
+        run = find_run(record, [Path("runs"), out.resolve().parent / "runs"])
+        if run:
+            settings, base, told = run.settings, run.folder.parent.parent, f"as in the training, {run.folder}"
+    if named := settings.get(side) or settings.get("sim"):  # one folder may hold both sides
+        places = [base / place for place in ([named] if isinstance(named, str) else named)]
+    else:
+        translated = record.side if record else other
+        dataset = open_dataset(source, layout or (record.dataset if record else None))
+        if all(frame.side in {None, translated} for frame in dataset.frames()):
+            what = "real" if side == "real" else "simulated"
+            message = f"name the {what} images: --real DIR, or {side} in sim2real.toml"
+            raise typer.BadParameter(message, param_hint="--real")
+        places, told = [source], "the other side of the source"
+    if told:
+        err.print(f"compared with {', '.join(map(str, places))}: {told}")
+    data = settings.get("data", {})
+    kinds = ("include", "exclude", "as_image")
+    return places, {f"real_{kind}": tuple(data.get(f"{side}_{kind}", ())) for kind in kinds}
 
 
 def _named_file(text: str) -> tuple[str, Path]:

@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+from sim2real.config import resolve
 from sim2real.conversion import ConvertOptions, convert
 from sim2real_toytown import render_dataset
-from tests.commands import Cli, Write
+from tests.commands import Cli, Write, succeed
 
 QUICK = ("--metrics", "colour,edges,structure", "--segmenter-steps", "0", "--device", "cpu")
 
@@ -58,6 +59,26 @@ def test_the_output_fits_one_screen_with_the_verdict_first(cli: Cli, town: Path,
     assert [line.partition(" ")[0] for line in done.stderr.splitlines() if " in 0:0" in line] == [
         "listing", "real", "frames", "frames", "colour",
     ]  # fmt: skip
+
+
+def test_the_target_side_is_found_without_being_named(cli: Cli, paint: Write, write_run: Write, tmp_path: Path) -> None:
+    for number, side in enumerate(("both/trainA", "both/trainB", "renders", "photos")):
+        paint(tmp_path / side, 4, seed=number)
+    write_run(tmp_path / "runs/both", "real2sim")
+    write_run(tmp_path / "runs/apart", "real2sim", seed=1)
+    config = resolve(sim="renders", real="photos", sets=["data.sim_exclude=0000.*"])
+    (tmp_path / "runs/apart/config.toml").write_text(config.dump())
+    for source, run, target in (("both", "both", "both"), ("photos", "apart", "renders")):
+        options = ("--model", f"runs/{run}", "--direction", "real2sim", "--device", "cpu")
+        succeed(cli("convert", source, f"out-{run}", *options, cwd=tmp_path))
+        done = cli("evaluate", f"out-{run}", *QUICK, cwd=tmp_path)
+        assert f"{target}: {'the other side of the source' if run == 'both' else 'as in the training'}" in done.stderr
+        assert f"4 of 4 frames, {3 if run == 'apart' else 4} of" in done.stderr
+        kept = json.loads((tmp_path / f"out-{run}/.sim2real/evaluation.json").read_text())
+        assert kept["real"] == str(tmp_path / target)
+    (tmp_path / "sim2real.toml").write_text('sim = "renders"\nreal = "photos"\n')
+    done = cli("evaluate", "out-apart", *QUICK, cwd=tmp_path)
+    assert "4 of 4 frames, 4 of 4 real images" in done.stderr
 
 
 def test_the_output_uses_a_wider_screen(cli: Cli, town: Path, converted: Path) -> None:
