@@ -2,13 +2,14 @@
 
     python benchmarks/gpu.py --out gpu-results
 
-Tests, training steps, conversions, exactness, memory, and a training. The script renders its own data, writes gpu.json
-and gpu.md, and says what is missing. Each part runs in a process of its own and is kept once it has ended; a second run
-does only the parts that failed or are missing. It is meant to take less than eight minutes. The last part trains on the
-CARLA and KITTI frames in the folder SIM2REAL_TEST_DATA, if there is one.
+Tests, training steps, conversions, codecs, exactness, memory, and a training. The script renders its own data, writes
+gpu.json and gpu.md, and says what is missing. Each part runs in a process of its own and is kept once it has ended; a
+second run does only the parts that failed or are missing. It is meant to take less than eight minutes. The last part
+trains on the CARLA and KITTI frames in the folder SIM2REAL_TEST_DATA, if there is one.
 """
 
 import argparse
+import io
 import json
 import math
 import os
@@ -31,18 +32,30 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+import torchvision
+from PIL import Image
 
 from benchmarks.common import in_turns, processor
 from benchmarks.convert import RECIPE_WIDTHS, convert_plainly, plain_generator, write_model
 from benchmarks.plain import make_picture
 from benchmarks.train import COMPILED, PLAIN, Setting, training_step
-from sim2real import OutOfMemoryError, Sim2RealError, load, train
+from sim2real import OutOfMemoryError, SettingsError, Sim2RealError, load, train
 from sim2real.config import resolve
 from sim2real.conversion import ConvertOptions, convert
 from sim2real.conversion.manifest import read_manifest
 from sim2real.conversion.trial import frames_per_second, make_engine
 from sim2real.engines.base import EngineSettings
-from sim2real.imageio import encode_jpeg, encode_picture, encode_png, read_picture, read_rgb
+from sim2real.imageio import (
+    Encoding,
+    Picture,
+    decode_picture,
+    encode_jpeg,
+    encode_picture,
+    encode_png,
+    read_picture,
+    read_rgb,
+)
+from sim2real.imageio.nvjpeg import JpegCodecs
 from sim2real.methods.base import Batch
 from sim2real.model import load_generator
 from sim2real.training.setup import build_averages, build_method, take_step
@@ -102,7 +115,15 @@ def machine(scale: Scale) -> list[Row]:
 def tests(scale: Scale) -> list[Row]:
     """Run the tests that are marked gpu."""
     where = ["tests/test_gpu.py"]
-    where += scale.pick(["tests/training/test_deterministic.py", "tests/training/test_memory.py"], [])
+    where += scale.pick(
+        [
+            "tests/test_nvjpeg.py",
+            "tests/conversion/test_codecs.py",
+            "tests/training/test_deterministic.py",
+            "tests/training/test_memory.py",
+        ],
+        [],
+    )
     more = ["-o", "addopts=--import-mode=importlib", *scale.pick([], ["-k", "resumes or never_waits and default"])]
     if not find_spec("pytest_timeout"):  # some machines only have pytest, which does not know this setting
         more += ["-W", "ignore::pytest.PytestConfigWarning"]
@@ -205,6 +226,62 @@ def _codecs(pictures: list[Path]) -> float:
         began = time.perf_counter()
         list(pool.map(lambda path: encode_picture(translated, read_picture(path)), pictures))
         return len(pictures) / (time.perf_counter() - began)
+
+
+def jpeg_codecs(scale: Scale) -> list[Row]:
+    """Decode and encode JPEG files by the CPU and by the GPU, and compare their pixels."""
+    try:
+        codecs = JpegCodecs(scale.device)
+    except SettingsError as error:
+        return [{"work": f"missing: {error}"}]
+    rows: list[Row] = []
+    for size in scale.pick([(1242, 375), (1920, 1080), (3840, 2160)], [(96, 64)]):
+        with ThreadPoolExecutor() as pool:
+            rows += _coded(scale, codecs, size, pool)
+    return [*rows, _subsampled(scale)]
+
+
+def _coded(scale: Scale, codecs: JpegCodecs, size: tuple[int, int], pool: ThreadPoolExecutor) -> Iterator[Row]:
+    count = scale.pick(max(16, 64_000_000 // (size[0] * size[1])), 4)
+    different = list(pool.map(lambda seed: make_picture(size, seed), range(min(8, count))))
+    pictures = (different * -(-count // len(different)))[:count]
+    files, name = list(pool.map(encode_jpeg, pictures)), Path("a.jpg")
+    likes = list(pool.map(lambda data: decode_picture(data, name), files))
+
+    def decode() -> list[Picture]:
+        return list(pool.map(lambda data: decode_picture(data, name), files))
+
+    def decode_on_gpu() -> list[Picture]:
+        return list(pool.map(lambda data: codecs.decode_picture(data, name)[0], files))
+
+    def encode() -> list[bytes]:
+        return list(pool.map(encode_picture, pictures, likes))
+
+    def encode_on_gpu() -> list[bytes]:
+        return list(pool.map(lambda rgb, like: codecs.encode_picture(rgb, like, Encoding())[0], pictures, likes))
+
+    def row(work: str, by_cpu: Callable[[], object], by_gpu: Callable[[], object]) -> Row:
+        seconds = in_turns({"cpu": by_cpu, "gpu": by_gpu}, repeats=scale.pick(5, 1), wait=scale.wait)
+        speeds = {f"{way} frames/s": count / statistics.median(times) for way, times in seconds.items()}
+        return {"work": f"{work} {size[0]}x{size[1]}"} | speeds
+
+    apart = [abs(one.rgb.astype(int) - other.rgb).max() for one, other in zip(decode_on_gpu(), likes, strict=True)]
+    yield row("decode", decode, decode_on_gpu) | {"on the GPU": "yes", "grey levels apart": int(max(apart))}
+    seen = [decode_picture(data, name).rgb.astype(int) for data in encode_on_gpu()[: len(different)]]
+    apart = [abs(one - decode_picture(data, name).rgb).max() for one, data in zip(seen, encode(), strict=False)]
+    on_gpu = f"no: {codecs.why_not_encoded}" if codecs.why_not_encoded else "yes"
+    yield row("encode", encode, encode_on_gpu) | {"on the GPU": on_gpu, "grey levels apart": int(max(apart))}
+
+
+def _subsampled(scale: Scale) -> Row:
+    """Return how far a GPU's pixels are from a CPU's if chroma is subsampled: why such files stay with the CPU."""
+    file = io.BytesIO()
+    Image.fromarray(make_picture((640, 360), 0)).save(file, "JPEG", quality=95, subsampling=2)
+    usual = decode_picture(file.getvalue(), Path("a.jpg")).rgb
+    tensor = torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8)
+    found = torchvision.io.decode_jpeg(tensor, torchvision.io.ImageReadMode.RGB, device=scale.device)
+    apart = abs(found.permute(1, 2, 0).cpu().numpy().astype(int) - usual)
+    return {"work": "decode 4:2:0, by torchvision", "on the GPU": "never", "grey levels apart": int(apart.max())}
 
 
 def _converted(scale: Scale, source: Path, out: Path, model: Path, transfer: Any) -> Row:  # noqa: ANN401  a literal
@@ -373,6 +450,7 @@ PARTS: Final[dict[str, tuple[str, Callable[..., list[Row]]]]] = {
     "tests": ("Tests marked gpu", tests),
     "training": ("Training steps; images of both sides", training),
     "conversion": ("Conversions, end to end", conversion),
+    "codecs": ("JPEG codecs; all cores or the GPU", jpeg_codecs),
     "synchronisation": ("Waits for the device in a training step", synchronisation),
     "exactness": ("Exactness", exactness),
     "several": ("Two processes", several),

@@ -214,7 +214,7 @@ def gpu(out: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_benchmark_of_gpus_resumes_by_part_and_says_what_is_missing(tmp_path: Path) -> None:
-    done = gpu(tmp_path, "--parts", "machine,memory,town")
+    done = gpu(tmp_path, "--parts", "machine,memory,codecs,town")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (
         "failed: none; missing: tests, training, conversion, synchronisation, exactness, several, town" in done.stdout
@@ -222,6 +222,7 @@ def test_the_benchmark_of_gpus_resumes_by_part_and_says_what_is_missing(tmp_path
     page = (tmp_path / "gpu.md").read_text()
     assert "| 4 converted | as planned |" in page
     assert "missing: SIM2REAL_TEST_DATA names no folder" in page
+    assert "| decode 96x64 |" in page
     before = (tmp_path / "memory.json").read_bytes()
     (tmp_path / "machine.json").write_text('{"error": "killed"}')
     done = gpu(tmp_path, "--parts", "machine,memory")
