@@ -16,6 +16,7 @@ from rich.table import Table
 
 from sim2real.cli.console import byte_size, duration, err, is_live, out, pace
 from sim2real.manual import more
+from sim2real.places import command_line
 from sim2real.stages import Stages
 
 if TYPE_CHECKING:
@@ -64,8 +65,14 @@ def show_end(trainer: "Trainer") -> None:
     if trainer.is_first:
         show_standing(trainer.standing)
         which = "the last" if trainer.used_step == trainer.step else "the best on held-out images"
+        if trainer.peak == trainer.used_step:
+            which += "; the score became worse after it"
         out.print(f"trained {trainer.step} steps: {trainer.run.path}")
         out.print(f"its generators are those of step {trainer.used_step}, {which}")
+        if trainer.peak not in {0, trainer.used_step}:
+            best = ("--resume", "--run", trainer.run.path, "--set", "checkpoint.use=best")
+            use = command_line("sim2real", "train", *best)
+            print(f"step {trainer.peak} was better on held-out images; to use it: {use}")
 
 
 def show_standing(standing: "Standing") -> None:

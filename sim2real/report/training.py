@@ -16,7 +16,7 @@ from sim2real.report.run import Run
 from sim2real.report.settings import grouped, shown
 from sim2real.stored import Positive, Size
 from sim2real.training.progress import PROGRESS_FILE, animate, thinned
-from sim2real.training.validation import MEANINGS, Levers, Standing, standing
+from sim2real.training.validation import MEANINGS, Levers, Standing, peak_of, standing
 
 _SAMPLES = 16
 _OF_PICTURES = {
@@ -85,7 +85,8 @@ def standing_of(run: Run) -> Standing:
     used, _ = _used(run)
     figures: dict[str, float] = next((record for record in reversed(run.records) if record["step"] == used), {})
     losses = run.losses()
-    return standing(figures, Levers.of_losses(losses, trained=bool(losses)))
+    levers = Levers.of_losses(losses, trained=bool(losses))
+    return standing(figures, replace(levers, peak=peak_of(run.records), used=used))
 
 
 def _state(run: Run) -> tuple[str, str]:

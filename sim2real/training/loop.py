@@ -39,7 +39,7 @@ from sim2real.training.precision import choose_compilation, choose_precision
 from sim2real.training.processes import Processes
 from sim2real.training.progress import write_progress
 from sim2real.training.results import copy_generators, file_name, is_given, usual_encoding, write_generators
-from sim2real.training.run import RunFolder
+from sim2real.training.run import RunFolder, read_log
 from sim2real.training.samples import HeldOut, sample_grid
 from sim2real.training.setup import (
     build_augment,
@@ -54,7 +54,7 @@ from sim2real.training.setup import (
 )
 from sim2real.training.specs import DataSpec
 from sim2real.training.start import load_start
-from sim2real.training.validation import Levers, Standing, standing
+from sim2real.training.validation import Levers, Standing, peak_of, standing
 from sim2real.training.warnings import Warnings
 
 if TYPE_CHECKING:
@@ -428,7 +428,13 @@ class Trainer:
     @property
     def standing(self) -> Standing:
         """The current assessment of the training."""
-        return standing(self.run.logged(self.used_step), self._levers)
+        levers = replace(self._levers, peak=self.peak, used=self.used_step)
+        return standing(self.run.logged(self.used_step), levers)
+
+    @property
+    def peak(self) -> int:
+        """The best step on held-out images if the score has become clearly worse since; else 0."""
+        return peak_of([record for _, record in read_log(self.run.metrics_file)])
 
     @property
     def _levers(self) -> Levers:

@@ -198,12 +198,17 @@ class Levers:
         spectral_norm: Whether spectral normalisation of the discriminators may be advised, as they do not have it yet.
         guided: Whether ``transfer.name = guided`` may be advised, as the generator paints pixels.
         trained: Whether a longer training may be advised, as weights are trained at all.
+        peak: The best step if the score has become clearly worse since, see :func:`peak_of`: no longer training is
+            advised then; else 0.
+        used: The step whose generators are used.
     """
 
     terms: tuple[str, ...] = ("losses.cycle", "losses.identity")
     spectral_norm: bool = True
     guided: bool = True
     trained: bool = True
+    peak: int = 0
+    used: int = 0
 
     @classmethod
     def of_losses(
@@ -219,7 +224,7 @@ class Levers:
         norm = ["discriminator.regularization.spectral_norm = true"] * self.spectral_norm
         it = "they hold" if len(self.terms) > 1 else "it holds"
         return {
-            "longer": _LONGER if self.trained else _ANOTHER,
+            "longer": self._longer,
             "looser": f"lower {' and '.join(self.terms)} if {it} it back" if self.terms else _COMPARE,
             "calmer": _either("lower rates in [optim]", *norm, *["a larger losses.cycle"] * has_cycle),
             "weaker": _either("discriminator.regularization.r1 = 1", *norm, "discriminator.regularization.augment"),
@@ -230,12 +235,38 @@ class Levers:
             ),
         }
 
+    @property
+    def _longer(self) -> str:
+        if not self.trained:
+            return _ANOTHER
+        if not self.peak:
+            return _LONGER
+        worse = f"the score became worse after step {self.peak}"
+        if self.used == self.peak:
+            return f"train on more images, not longer ({worse})"
+        return f"take the best step (--resume --set checkpoint.use=best; {worse})"
+
+
+def peak_of(records: Sequence[Mapping[str, float]]) -> int:
+    """Return the best evaluated step, the earliest of equals, if the last one is clearly worse; else 0.
+
+    Args:
+        records: The lines of metrics.jsonl, by step.
+    """
+    name = CHOICE if any(CHOICE in record for record in records) else "evaluation/score"
+    judged = [record for record in records if name in record]
+    if not judged:
+        return 0
+    best = min(judged, key=lambda record: record[name])
+    return int(best["step"]) if judged[-1][name] > best[name] + _WORSE * abs(best[name]) else 0
+
 
 def _either(*ways: str) -> str:
     """Return ``"a, b, or c"``."""
     return ", or ".join(part for part in (", ".join(ways[:-1]), ways[-1]) if part)
 
 
+_WORSE = 0.1  # share of the best score; smaller differences are taken for chance
 _LONGER = "train longer (--resume --steps N)"
 _ANOTHER = "take another recipe (sim2real compare SIM REAL)"
 _LIKE = "make the contents of both sides more similar (e.g. with data.real_exclude)"

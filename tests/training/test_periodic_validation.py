@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sim2real.cli.training_view import show_end
 from sim2real.config import Config
 from sim2real.imageio import read_rgb
 from sim2real.networks import RangeAdapter
@@ -59,9 +60,9 @@ def test_the_best_step_is_kept_linked_and_used(configure: Configure, tmp_path: P
 
 
 def test_the_last_is_used_where_that_is_wanted_also_afterwards(
-    configure: Configure, tmp_path: Path, give: Callable[..., None]
+    configure: Configure, tmp_path: Path, give: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    give(0.5, 0.6, 0.7, 0.8, 0.9)
+    give(0.5, 0.6, 0.7, 0.8, 1.2)
     folder = tmp_path / "run"
     run(configure(*EVERY), folder)
     assert generators(folder) == generators(folder / "best")
@@ -69,6 +70,10 @@ def test_the_last_is_used_where_that_is_wanted_also_afterwards(
     assert not trainer.finished
     assert list(trainer.train()) == []
     assert trainer.used_step == 5
+    show_end(trainer)
+    printed = capsys.readouterr().out
+    assert "longer" not in printed
+    assert f"step 1 was better on held-out images; to use it: sim2real train --resume --run {folder} --set" in printed
     assert Trainer.resume(configure(*EVERY, "checkpoint.use=last"), folder).finished
     assert generators(folder) == generators(folder / "last")
 

@@ -32,6 +32,7 @@ from sim2real.training.validation import (
     ValidationResult,
     Validator,
     _score,
+    peak_of,
     standing,
 )
 
@@ -382,6 +383,25 @@ def test_nobody_is_told_to_train_longer_what_is_not_trained(score: float, change
     found = standing(figures, Levers.of_losses((), trained=False))
     assert "longer" not in found.advice
     assert "sim2real compare SIM REAL" in found.advice
+
+
+@pytest.mark.parametrize(
+    ("scores", "peak"),
+    [([], 0), ([0.7], 0), ([0.9, 0.7, 0.75], 0), ([0.9, 0.7, 0.8], 2), ([-0.9, -0.95, -0.8], 2), ([1.3, 1.2, 1.1], 0)],
+)
+def test_a_peak_is_a_step_that_later_ones_are_clearly_worse_than(scores: list[float], peak: int) -> None:
+    records = [{"step": float(step), "evaluation/score": score} for step, score in enumerate(scores, 1)]
+    assert peak_of(records) == peak
+    chosen = [record | {"evaluation/score": 0.5, "evaluation/choice": record["evaluation/score"]} for record in records]
+    assert peak_of([{"step": 1.0, "G": 2.0}, *chosen]) == peak
+
+
+@pytest.mark.parametrize("used", [500, 1500])
+def test_nobody_is_told_to_train_longer_if_that_made_it_worse(used: int) -> None:
+    advice = standing({"evaluation/score": 1.2, "evaluation/change": 9.0}, Levers(peak=500, used=used)).advice
+    assert "train longer" not in advice
+    assert "worse after step 500" in advice
+    assert ("--set checkpoint.use=best" in advice) == (used == 1500)
 
 
 def test_a_training_that_makes_negatives_is_bad_however_near_they_are() -> None:
