@@ -36,6 +36,7 @@ TopicName = Literal[
     # how to do it: the guides
     "what-must-be-alike",
     "several-folders-and-videos",
+    "bring-a-model",
     "which-recipe",
     "judged-on-held-out-images",
     "watch-a-run",
@@ -59,7 +60,6 @@ TopicName = Literal[
     "does-it-look-more-real",
     "do-the-labels-hold",
     "are-there-artefacts",
-    "is-it-steady",
     "more-figures",
     "reject-bad-frames-while-converting",
 ]

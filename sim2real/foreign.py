@@ -463,7 +463,7 @@ def generator_of(
             found = recognise(weights)
         return build(found), found
     except UnknownWeightsError as error:
-        raise Sim2RealError(f"{file}: {error}") from error
+        raise Sim2RealError(f"{file}: {error}", topic="bring-a-model") from error
 
 
 def _folder(folder: Path, generator: str | None, sets: Sequence[str], recipe: str | None) -> Recognised:

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -7,9 +8,11 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from typer.testing import CliRunner
 
 import sim2real
 from sim2real.cli import app
+from sim2real.cli.overview import EXAMPLES
 from sim2real.errors import Sim2RealError
 from sim2real.registry import registry
 
@@ -190,3 +193,10 @@ def test_shell_completion_offers_commands_and_options_without_warnings(cli: Cli,
     assert {"train", "convert", "inspect"} <= set(commands.stdout.split())
     assert commands.stderr == ""
     assert "--json" in complete("sim2real datasets --").stdout.split()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_help_of_a_command_shows_no_doubled_brackets(name: str) -> None:
+    printed = CliRunner().invoke(app, [name, "--help"], terminal_width=120).output
+    assert f"sim2real {name}" in printed or f" {name} " in printed
+    assert not re.search(r"\[\[|\]\]|\{\{|\}\}|\[default: \(", printed)

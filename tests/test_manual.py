@@ -1,5 +1,6 @@
 """The manual as a reader has it: built without a warning, accessible, searchable from a file, and in the terminal."""
 
+import pickle
 import re
 import shutil
 import subprocess
@@ -7,14 +8,14 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 import typer
 
 from sim2real.cli import app
 from sim2real.cli.overview import EXAMPLES, GROUPS
-from sim2real.errors import Sim2RealError
+from sim2real.errors import ImageError, Sim2RealError, TopicName
 from sim2real.manual import Topic, find, pages, readable, where
 from sim2real.registry import BUILTIN, registry
 from tests.commands import ROOT, Cli, environment, refused, succeed
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 CHROMIUM = shutil.which("chromium")
 PAGES = pages()
+TOPICS: tuple[TopicName, ...] = get_args(TopicName)
 LISTS = {"genindex.html", "search.html", "py-modindex.html"}  # of Sphinx
 
 
@@ -68,6 +70,32 @@ def test_an_advice_leads_to_an_address_if_there_is_one(monkeypatch: pytest.Monke
     assert where("an-onnx-file") == "https://docs.example.org/sim2real/guides/bring-a-model.html#an-onnx-file"
     with pytest.raises(Sim2RealError, match="no page or section"):
         where("nothing-of-this-name")
+
+
+def test_messages_lead_to_pages_and_sections_that_exist_and_to_no_others() -> None:
+    assert [topic for topic in TOPICS if find(topic).name != topic] == []
+    code = [path.read_text() for path in (ROOT / "sim2real").rglob("*.py") if path.name != "errors.py"]
+    classes = (ROOT / "sim2real/errors.py").read_text().partition("class Sim2RealError")[2]
+    assert [
+        topic for topic in TOPICS if not any(re.search(f"[\"']{topic}[\"']", text) for text in (*code, classes))
+    ] == []
+
+
+def test_an_error_says_where_the_manual_has_more(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    here = refused(cli("inspect", "empty", cwd=tmp_path), "empty: no image found; ")
+    assert here.endswith("; more: sim2real help one-side-is-empty\n")
+    base = {"SIM2REAL_MANUAL": "https://docs.example.org"}
+    there = refused(cli("inspect", "empty", cwd=tmp_path, env=base), "empty: no image found; ")
+    assert there.endswith("; more: https://docs.example.org/troubleshooting.html#one-side-is-empty\n")
+    assert "more:" not in refused(cli("datasets", "kiti"), "did you mean vkitti2")
+
+
+def test_a_topic_is_no_part_of_an_error_in_python() -> None:
+    error = Sim2RealError("no room", topic="disk-space")
+    assert (str(error), error.topic) == ("no room", "disk-space")
+    assert pickle.loads(pickle.dumps(error)).topic == "disk-space"
+    assert [each("...").topic for each in (Sim2RealError, ImageError)] == [None, "damaged-images"]
 
 
 @pytest.mark.timeout(300)
@@ -138,6 +166,15 @@ def browser() -> Iterator["Browser"]:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
+
+
+@pytest.mark.timeout(300)
+def test_addresses_in_messages_exist(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIM2REAL_MANUAL", "https://docs.example.org")
+    for topic in TOPICS:
+        page, _, anchor = where(topic).removeprefix("https://docs.example.org/").partition("#")
+        text = (built / page).read_text("utf-8")
+        assert not anchor or f'id="{anchor}"' in text, topic
 
 
 @pytest.mark.timeout(300)

@@ -8,6 +8,7 @@ import typer
 
 from sim2real.cli.console import duration, err, interruptible, out, progress
 from sim2real.cli.settings import DeviceOption, JsonOption
+from sim2real.manual import more
 from sim2real.places import command_line
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _show(found: "Comparison") -> None:
             out.print(f"{each.recipe}: {each.reasons[0]}")
     out.print(f"images: {found.sheet}")
     if not found.take:
-        out.print(f"take none: {found.why}")
+        out.print(f"take none: {found.why}{more('which-recipe')}")
         return
     out.print(f"take {found.take}: {found.why}", style="bold")
     settings = ["--set", "camera.match=true"] if found.camera and found.take != "camera" else []

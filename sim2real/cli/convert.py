@@ -22,6 +22,7 @@ from sim2real.cli.settings import (
     settings_here,
     size_of,
 )
+from sim2real.manual import more
 from sim2real.places import command_line
 
 if TYPE_CHECKING:
@@ -397,7 +398,7 @@ def show_summary(summary: "ConversionSummary") -> None:
     record = summary.record
     shard = f"shard {summary.shard[0] + 1} of {summary.shard[1]}: " if summary.shard else ""
     speed = f", {summary.converted / summary.seconds:.1f} frames/s" if summary.converted else ""
-    limit = f", limited by {summary.limit}" if summary.limit else ""
+    limit = f", limited by {summary.limit}{more('slow')}" if summary.limit else ""
     changed = f"{summary.resized} files resized, " if record.resize else ""
     changed += f"{summary.edited} files edited, " if summary.edited else ""
     out.print(
@@ -415,12 +416,14 @@ def show_summary(summary: "ConversionSummary") -> None:
         out.print(f"warning: {line}")
     for path, reason in summary.failed:
         out.print(f"failed: {path}: {reason}")
+    if summary.failed:
+        out.print(f"repair the failed files and run the same command again{more('damaged-images')}")
     if summary.left is None:
         out.print(f"not complete yet: other processes are still working on their shards of {summary.out}")
     elif summary.left:
         out.print(
             f"not complete yet: {summary.left} of {record.files} files of {summary.out} belong to other shards or "
-            "failed; run the other shards, or use --shard off to convert all of them here"
+            f"failed; run the other shards, or use --shard off to convert all of them here{more('many-machines')}"
         )
     else:
         out.print(f"converted dataset: {summary.out}")

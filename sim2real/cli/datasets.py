@@ -18,7 +18,7 @@ LICENCE: Final = 40  # characters shown in the list; the card has the full text
 
 
 def command(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print the card of this layout.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print the card of this layout.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the dataset layouts for --dataset, with their licences and labels; by default a layout is detected.

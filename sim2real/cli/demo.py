@@ -77,7 +77,7 @@ _QUICK = _Scale(sequences=4, frames=2, steps=20, segmenter_steps=0)
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Folder for all results.")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for all results.")] = Path("demo"),
     quick: Annotated[bool, typer.Option("--quick", help="Use few frames and steps; gives only an impression.")] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the town.")] = 0,
 ) -> None:

@@ -52,7 +52,7 @@ def command(
             help="A converted dataset; with --source, any folder of images with the names of their sources."
         ),
     ],
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="With --json: write it to this file.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="With --json: write it to this file.")] = None,
     real: Annotated[
         list[Path] | None,
         typer.Option(
@@ -225,7 +225,7 @@ def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -
     """Print the verdict of an evaluation, its reasons, the deciding values and frames to look at; or all values."""
     from rich.console import Console
 
-    from sim2real.evaluation.verdict import unmeasured
+    from sim2real.evaluation.verdict import topic_of, unmeasured
 
     counts, width = found.counts, min(out.width, _WIDEST)
     out.print(
@@ -254,10 +254,13 @@ def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -
             out.print(_cut(f"look at {alarm.frames[0]}: {alarm.text}", width), style="yellow")
     for line in wrap(_took(found.timings), width)[:2]:
         out.print(line, style="dim")
-    if not whole:
-        report = f"sim2real report {quote(str(folder))}"
-        more = f"images: {report}" if found.verdict == "PASS" else f"{report}; {where('troubleshooting')}"
-        out.print(f"all values: --classes; {more}", style="dim")
+    lines = [] if whole else [f"more: --classes; sim2real report {quote(str(folder))}"]
+    if topic := topic_of(found.verdict, found.figures):
+        place = where(topic)
+        fits = lines and len(f"{lines[0]}; {place}") <= width
+        lines = [f"{lines[0]}; {place}"] if fits else [*lines, f"more: {place}"]
+    for line in lines:
+        out.print(line, style="dim")
 
 
 def _reasons(reasons: "Sequence[str]", width: int, most: int) -> list[str]:
@@ -317,7 +320,8 @@ def _show_rest(folder: Path, found: "Evaluation") -> None:
         "↓ lower is better, ↑ higher; [95 % confidence]; floor: real images against other real images", style="dim"
     )
     for (name, remark), labels in _remarks(found.figures).items():
-        out.print(f"{name}{' of ' if any(labels) else ''}{', '.join(labels)}: {remark}")
+        of = f" of {', '.join(label or 'all classes' for label in labels)}" if any(labels) else ""
+        out.print(f"{name}{of}: {remark}")
     for alarm in found.alarms:
         out.print(f"alarm: {alarm.text}: {len(alarm.frames)} frames, the worst first", style="yellow")
         for frame in alarm.frames[:_SHOWN]:

@@ -12,6 +12,7 @@ import typer
 from sim2real.cli.console import progress
 from sim2real.cli.settings import AsImageOption, DatasetOption, JsonOption, VideoEveryOption, extraction_here
 from sim2real.errors import ImageError
+from sim2real.manual import where
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -173,7 +174,9 @@ def _print_comparison(against: "Mapping[str, Any]", report: "LayoutReport") -> N
     print(f"  {'edges':<11}{report.edge_distance:.1%} of the height apart")
     for warning in report.warnings:
         print(f"warning   {warning}")
-    if not report.warnings:
+    if report.warnings:
+        print(f"  more: {where('what-must-be-alike')}")
+    else:
         print("  no content found that a translation would have to invent")
 
 

@@ -19,14 +19,15 @@ def command(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="The HTML file to write.", show_default="RUN/report.html or OUT/.sim2real/report.html"),
+        typer.Option(help="The HTML file to write; default: RUN/report.html or OUT/.sim2real/report.html."),
     ] = None,
     frame: Annotated[
         list[str] | None,
         typer.Option(metavar="PATH", help="An additional frame to show; repeatable."),
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(help="For a conversion: the run of its model.", show_default="looked for under runs/")
+        Path | None,
+        typer.Option(help="For a conversion: the run of its model; default: looked for under runs/."),
     ] = None,
     real: Annotated[
         bool, typer.Option("--real/--no-real", help="For a conversion: also show some of the real images.")

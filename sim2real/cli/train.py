@@ -24,6 +24,7 @@ from sim2real.cli.settings import (
     training_settings,
 )
 from sim2real.cli.training_view import run_training, show_end, show_standing
+from sim2real.manual import more
 from sim2real.places import command_line
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ def _show_plan(config: "Config", *, as_json: bool) -> None:
         "steps": f"{found.steps:,}, {found.steps_per_epoch:,} an epoch: {epochs:.1f} epochs",
         "memory": f"about {byte_size(found.memory)} of {byte_size(found.memory_free)} that are free",
         "time": f"about {duration(found.seconds)}: {found.seconds_per_step:.3g} s a step, "
-        f"{found.images_per_second:.3g} images/s, limited by {found.limit}",
+        f"{found.images_per_second:.3g} images/s, limited by {found.limit}"
+        f"{more('steps-wait-for-decoding' if found.waits else None)}",
     }
     out.print(f"{config.recipe} on {found.device} in {found.precision}, into {config.run_folder}")
     for name, text in rows.items():

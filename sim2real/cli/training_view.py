@@ -95,7 +95,8 @@ def show_start(trainer: "Trainer") -> None:
     for line in trainer.choices:
         err.print(line)
     if trainer.config.recipe in _BLIND and all("segmentation" in frame.labels for frame in sim.train):
-        err.print("all simulated frames have masks: --recipe labelled also learns from masks")
+        text = "all simulated frames have masks: --recipe labelled also learns from masks"
+        err.print(f"{text}{more('labels-of-the-simulation')}")
     if extracted := [each for origin in real.origins for each in origin.extracted]:
         frames, size = sum(each.frames for each in extracted), byte_size(sum(each.size for each in extracted))
         still = sum(each.still for each in extracted)

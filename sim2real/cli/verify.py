@@ -11,6 +11,7 @@ from sim2real.cli.checks import check_conversion
 from sim2real.cli.console import byte_size, out, progress
 from sim2real.cli.convert import rejections
 from sim2real.cli.settings import JsonOption
+from sim2real.manual import more
 
 if TYPE_CHECKING:
     from sim2real.conversion import VerifyReport
@@ -74,7 +75,7 @@ def show_report(report: "VerifyReport") -> None:
             out.print(f"{kind}: {problem.path}: {problem.detail}")
         if count > _SHOWN:
             out.print(f"{kind}: {count - _SHOWN} more; --json lists all")
-    out.print(f"not ok: {report.out}: {len(report.problems)} problems in {scope}")
+    out.print(f"not ok: {report.out}: {len(report.problems)} problems in {scope}{more('verify-finds-problems')}")
 
 
 def _fields(report: "VerifyReport") -> dict[str, Any]:

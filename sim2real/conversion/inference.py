@@ -17,6 +17,7 @@ from sim2real.engines.base import EngineSettings
 from sim2real.engines.guided import GuidedEngine
 from sim2real.engines.tiling import CannotTileError, TiledEngine, check_tiling
 from sim2real.errors import OutOfMemoryError, PluginError, Sim2RealError
+from sim2real.manual import more
 from sim2real.model import load_generator
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ class Inference:
                 width, height = size
                 self._notify(
                     f"out of memory with frames of {width}x{height}: from now on fewer are translated at a "
-                    "time, or in tiles; the manifest notes which"
+                    f"time, or in tiles; the manifest notes which{more('out-of-memory')}"
                 )
             self._reported = True
 

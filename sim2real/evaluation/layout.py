@@ -383,7 +383,7 @@ def _of_places(sim: Layout, real: Layout) -> Iterator[str]:
         )
     elif distance > limit:
         yield (
-            f"edges lie {distance:.0%} of the height apart (up to {limit:.0%} is usual): both sides differ at the top "
+            f"edges lie {distance:.1%} of the height apart (up to {limit:.1%} is usual): both sides differ at the top "
             "or the bottom; crop both to rows that show the same content, or choose other images"
         )
 

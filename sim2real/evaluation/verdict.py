@@ -10,11 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sim2real.errors import TopicName
 from sim2real.evaluation.figures import Figure, State
 from sim2real.metrics import faults
 
 FEWEST_FRAMES: Final = 30
 """Fewest frames with which a conversion can pass: means over fewer say little, and rare faults go unseen."""
+
+_TOPICS: Final[Mapping[str, TopicName]] = {
+    **{name: fault.topic for name, fault in faults.FAULTS.items()},
+    **dict.fromkeys(("invented", "new_edges"), "trees-in-the-sky"),
+    **dict.fromkeys(("warp_ratio", "flicker"), "flicker"),
+    **dict.fromkeys(("lost_boundaries", "relearnt-miou", "recall", "contrast"), "do-the-labels-hold"),
+}
+"""Name of a figure -> the section of the manual on what it finds; causes come before what they cause."""
 
 FAULTS: Final[Mapping[str, str]] = {name: fault.text for name, fault in faults.FAULTS.items()}
 """Name of a figure of the metric ``artefacts`` -> the fault it measures, in plain words."""
@@ -125,6 +134,21 @@ def unchanged(figures: Sequence[Figure]) -> str:
     change = found["change"]
     again = "" if change.before is None else f" (re-encoding alone: {change.before:.2f})"
     return f"nothing changed: frames differ from their source by {change.after:.2f} grey levels{again}"
+
+
+def topic_of(verdict: State, figures: Sequence[Figure]) -> TopicName | None:
+    """Return the section of the manual on the worst finding; None after a PASS."""
+    if verdict == "PASS":
+        return None
+    if not figures:
+        return "reject-bad-frames-while-converting"  # the gate rejected all frames
+    if unchanged(figures):
+        return "nothing-changes"
+    for state in ("FAIL", "WARN"):
+        found = {figure.name for figure in figures if assess(figure) == state}
+        if topics := [topic for name, topic in _TOPICS.items() if name in found]:
+            return topics[0]
+    return "the-verdict" if any(map(nearer, figures)) else "does-it-look-more-real"
 
 
 def unmeasured(figures: Sequence[Figure], count: int) -> list[str]:
@@ -240,15 +264,19 @@ def _judged(figures: Sequence[Figure]) -> list[_Finding]:
 
 def _sentence(name: str, values: list[tuple[float, str]], gate: Gate) -> str:
     """Return a sentence like ``"recall of Car 23%, Van 31% of the value before (good from 85%, bad up to 50%)"``."""
-    form, of_before = ("{:.0%}", " of the value before") if gate.of_before else ("{:.3g}", "")
+    form, of_before = (_share, " of the value before") if gate.of_before else ("{:.3g}".format, "")
     good, bad = ("from", "up to") if gate.of_falling else ("up to", "from")
     worst_first = sorted(values, reverse=not gate.of_falling)
-    shown = ", ".join(f"{label} {form.format(value)}".strip() for value, label in worst_first)
-    limits = f"good {good} {form.format(gate.passes)}"
+    shown = ", ".join(f"{label} {form(value)}".strip() for value, label in worst_first)
+    limits = f"good {good} {form(gate.passes)}"
     if gate.fails is not None:
-        limits += f", bad {bad} {form.format(gate.fails)}"
+        limits += f", bad {bad} {form(gate.fails)}"
     fault = f"{FAULTS[name]}: " if name in FAULTS else ""
     return f"{fault}{name}{' of' if values[0][1] else ''} {shown}{of_before} ({limits})"
+
+
+def _share(value: float) -> str:
+    return f"{value:.1%}".replace(".0%", "%")
 
 
 def _looks(figures: Sequence[Figure]) -> list[_Finding]:

@@ -62,9 +62,12 @@ class Forecast:
     @property
     def limit(self) -> str:
         """What limits the speed of a step."""
-        if self.seconds_to_compute >= self.seconds_to_load / max(self.workers, 1):
-            return "the networks"
-        return "decoding: more data.workers, or data.cache, make it faster"
+        return "decoding: more data.workers, or data.cache, make it faster" if self.waits else "the networks"
+
+    @property
+    def waits(self) -> bool:
+        """Whether steps wait for decoding."""
+        return self.seconds_to_load / max(self.workers, 1) > self.seconds_to_compute
 
     @property
     def seconds(self) -> float:

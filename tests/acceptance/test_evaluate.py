@@ -55,7 +55,7 @@ def test_the_output_fits_one_screen_with_the_verdict_first(cli: Cli, town: Path,
     assert any(line.startswith("change (grey levels)") for line in lines)
     assert lines[-2].startswith("took 0:0")
     assert lines[0].startswith("FAIL")
-    assert lines[-1] == "all values: --classes; sim2real report out; sim2real help troubleshooting"
+    assert lines[-1] == "more: --classes; sim2real report out; sim2real help trees-in-the-sky"
     assert [line.partition(" ")[0] for line in done.stderr.splitlines() if " in 0:0" in line] == [
         "listing", "real", "frames", "frames", "colour",
     ]  # fmt: skip
@@ -108,6 +108,7 @@ def test_artefacts_are_reported_by_name(cli: Cli, town: Path, tmp_path: Path) ->
     assert lines[0].startswith("FAIL: ")
     assert lines[1].startswith("- periodic patterns (checkerboards): periodic ")
     assert any(line.startswith("- a rim along the border: rims ") for line in lines[2:4])
+    assert lines[-1].endswith("; sim2real help checkerboards")
     found = json.loads((tmp_path / "painted/.sim2real/evaluation.json").read_text())
     figures = {figure["name"]: figure for figure in found["figures"]}
     assert {"periodic", "rims", "seams", "unexplained"} <= figures.keys()

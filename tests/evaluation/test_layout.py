@@ -146,6 +146,11 @@ def test_the_advice_makes_both_sides_show_the_same(sim: Layout, real: Layout, ad
     assert advice in warning
 
 
+def test_the_limit_of_edges_is_printed_as_it_is() -> None:
+    (warning,) = layout_warnings(numbers(), numbers(edges=(0,) * 4 + (1 / 20,) * 20))
+    assert "edges lie 8.3% of the height apart (up to 6.5% is usual)" in warning
+
+
 def test_classes_that_cover_more_of_one_side_are_named(town: Path, tmp_path: Path) -> None:
     """The other set has the same masks but for sky, which covers buildings and trees too."""
     other = shutil.copytree(town, tmp_path / "other")

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from sim2real.evaluation.figures import Figure
-from sim2real.evaluation.verdict import FEWEST_FRAMES, assess, doubt, judge, nearer, unchanged
+from sim2real.evaluation.verdict import FEWEST_FRAMES, assess, doubt, judge, nearer, topic_of, unchanged
 
 ENOUGH = FEWEST_FRAMES
 
@@ -79,7 +79,7 @@ def test_a_fall_that_may_be_chance_alarms_nobody(known: dict[str, tuple[float, f
     verdict, reasons = judge([KEPT, NEARER, recall], ENOUGH)
     assert verdict == (state or "PASS")
     if state is None:
-        assert any("recall 56% of the value before" in reason and "not judged" in reason for reason in reasons)
+        assert any("recall 55.6% of the value before" in reason and "not judged" in reason for reason in reasons)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +126,33 @@ def test_frames_that_are_as_they_were_are_called_so_first(figures: list[Figure],
     if is_same:
         assert (state, len(reasons)) == ("WARN", 2)  # nothing of the segmenter: labels hold as they did
         assert f"by {figures[0].after:.2f} grey levels" in reasons[0]
+
+
+def test_a_value_just_beyond_its_limit_is_not_printed_as_the_limit() -> None:
+    recall = figure("recall", 0.947, before=1.0, better="higher", change=(-0.054, -0.052))
+    assert "recall 94.7% of the value before (good from 95%, bad up to 75%)" in judge([KEPT, NEARER, recall], ENOUGH)[1]
+
+
+@pytest.mark.parametrize(
+    ("figures", "topic"),
+    [
+        ([figure("periodic", 5.0), figure("new_edges", 0.3)], "checkerboards"),  # the cause, not what it causes
+        ([figure("halos", 2.0)], "halos"),
+        ([figure("halos", 2.0), figure("invented", 0.2)], "trees-in-the-sky"),  # the one that fails
+        ([figure("invented", 0.5, label="Sky")], "trees-in-the-sky"),
+        ([figure("inverted", 0.9)], "colours-are-inverted"),
+        ([figure("warp_ratio", 3.0, group="temporal")], "flicker"),
+        ([figure("lost_boundaries", 0.2)], "do-the-labels-hold"),
+        ([figure("change", 0.3, group="artefacts"), figure("local_change", 0.5, group="artefacts")], "nothing-changes"),
+        ([distance((0.1, 0.2))], "does-it-look-more-real"),
+        ([NEARER], "the-verdict"),  # too few frames
+        ([], "reject-bad-frames-while-converting"),
+    ],
+)
+def test_the_section_of_the_manual_is_that_of_the_worst_finding(figures: list[Figure], topic: str) -> None:
+    state = "FAIL" if not figures else judge([KEPT, *figures], 8)[0]
+    assert topic_of(state, [KEPT, *figures] if figures else []) == topic
+    assert topic_of("PASS", figures) is None
 
 
 def test_classes_that_stand_alike_share_a_reason_the_worst_first() -> None:
