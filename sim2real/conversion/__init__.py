@@ -28,6 +28,7 @@ manifest.py           the record and the manifest of a conversion
 verify.py             check that a conversion is complete and its labels are unchanged
 """
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -287,6 +288,8 @@ def _leave(plan: Plan) -> int | None:
         if active_writers(plan.out):
             return None
         if not plan.todo and not plan.elsewhere and is_settled(plan.out, [job.path for job in plan.jobs]):
+            if plan.compared:
+                os.utime(manifest_path(plan.out))  # the next run need not compare them again
             return 0
         lines = settle_manifest(plan.out, {job.path for job in plan.jobs})
 

@@ -451,13 +451,31 @@ def is_settled(out: Path, paths: Collection[str]) -> bool:
         return not part_paths(out) and all(begin and row.startswith(begin) for row, begin in rows)
 
 
-def contents(out: Path) -> tuple[dict[str, int], list[str]]:
-    """Return the files of a converted folder with their sizes, and the leftovers of killed processes, by relative path.
+def frame_of(path: str) -> str:
+    """Return the path in the manifest of a file or of the quarantined translation of a frame."""
+    return path.removeprefix(quarantine_path(""))
 
-    From the state folder only quarantined translations are included. Another conversion into a subfolder is left out. A
-    link to a folder counts as a file.
+
+def written_at(out: Path) -> int:
+    """Return when the manifest or a part of it was last written, in ns; 0 if there is none."""
+    times = [0]
+    for file in (manifest_path(out), *part_paths(out)):
+        with suppress(FileNotFoundError):  # other processes may merge their parts
+            times.append(file.stat().st_mtime_ns)
+    return max(times)
+
+
+def contents(out: Path, since: int = 0) -> tuple[dict[str, int], list[str], list[str]]:
+    """Return the files of a converted folder with their sizes, the leftovers of killed processes, and newer files.
+
+    All are relative paths. From the state folder only quarantined translations are included. Another conversion into a
+    subfolder is left out. A link to a folder counts as a file.
+
+    Args:
+        out: The converted dataset.
+        since: A time in ns; files that were modified after it are newer.
     """
-    files, leftovers = {}, []
+    files, leftovers, newer = {}, [], []
     pending = [""]
     while pending:
         folder = pending.pop()
@@ -471,7 +489,10 @@ def contents(out: Path) -> tuple[dict[str, int], list[str]]:
                         pending.append(f"{path}/")
                 elif (is_file := entry.is_file()) or entry.is_symlink():  # broken links too
                     with suppress(FileNotFoundError):  # other processes may delete files
-                        files[path] = entry.stat(follow_symlinks=is_file).st_size
+                        stat = entry.stat(follow_symlinks=is_file)
+                        files[path] = stat.st_size
+                        if stat.st_mtime_ns > since:
+                            newer.append(path)
                         if LEFTOVER.fullmatch(entry.name):
                             leftovers.append(path)
-    return files, leftovers
+    return files, leftovers, newer

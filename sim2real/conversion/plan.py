@@ -19,14 +19,17 @@ from sim2real.conversion.inputs import InputReader, label_files, unknown_classes
 from sim2real.conversion.jobs import Job, is_done, with_sizes
 from sim2real.conversion.looks import look_folder
 from sim2real.conversion.manifest import (
+    Line,
     Record,
     contents,
+    frame_of,
     manifest_path,
     quarantine_path,
     read_manifest,
     read_record,
     record_path,
     unknown_to_this_version,
+    written_at,
 )
 from sim2real.conversion.options import ConvertOptions
 from sim2real.conversion.resized_files import intrinsics_warnings
@@ -45,11 +48,13 @@ from sim2real.model import GeneratorInfo, find_model, load_generator, read_info
 from sim2real.places import command_line, is_conversion, is_run, not_a_folder
 from sim2real.registry import registry
 from sim2real.stored import unknown_fields_text
+from sim2real.threads import in_order
 
 if TYPE_CHECKING:
     from sim2real.conversion.resolved_settings import Machine
 
 T = TypeVar("T")
+_READERS = 8  # threads that compare files with the manifest
 _LOOKED_AT = 8  # frames that are searched for classes that the generator does not know
 
 
@@ -82,6 +87,7 @@ class Plan:
         stale: Files in ``out`` to delete: leftovers of killed processes, files of an overwritten conversion, and
             quarantined translations of frames that are not done.
         warnings: Warnings about the dataset.
+        compared: Number of finished files that are newer than the manifest, so that their bytes were compared with it.
     """
 
     source: Path
@@ -103,6 +109,7 @@ class Plan:
     folders: list[str] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    compared: int = 0
 
     @property
     def camera(self) -> Camera | None:
@@ -315,6 +322,7 @@ def make_plan(
     kept = None if options.overwrite else previous
     plan = resolve_settings(plan, options, kept or _first_look(plan, options), notify, machine or THIS_MACHINE)
     jobs, paths = plan.jobs, {job.path for job in plan.jobs}
+    since = written_at(out) if previous else 0  # before the lines are read: other processes may be writing
     lines = read_manifest(out, lambda damage: notify(f"{damage}; their files are converted again")) if previous else {}
     for line in [] if options.overwrite else unknown_to_this_version(out, previous, lines):
         notify(line)
@@ -322,7 +330,7 @@ def make_plan(
         notify(f"{plan.model}: {unknown_fields_text(plan.info.unknown)}")
     if kept:
         require_same(kept, plan.record, out, jobs=jobs, lines=lines, notify=notify)
-    present, leftovers = contents(out) if previous else ({}, [])
+    present, leftovers, newer = contents(out, since) if previous else ({}, [], [])
     orphans = sorted(present.keys() & lines.keys() - paths)
     if orphans and not options.overwrite:
         message = (
@@ -332,6 +340,8 @@ def make_plan(
         raise Sim2RealError(message, topic="a-conversion-is-refused")
     known = {} if options.overwrite else lines
     open_paths = {job.path for job in jobs if not is_done(job, known, present.get)}
+    newer = [path for path in newer if (done_as := frame_of(path)) in paths and done_as not in open_paths]
+    open_paths.update(_changed(out, newer, known, notify))
     for group in sequences_of(jobs) if plan.can.of_sequences else ():
         if not open_paths.isdisjoint(paths_of := [job.path for job in group]):
             open_paths.update(paths_of)
@@ -351,6 +361,7 @@ def make_plan(
         rejected=Counter(name for path in done & here if (name := known[path].instead)),
         folders=[] if options.include or options.exclude else list(plan.dataset.tree.folders),
         stale=sorted({*orphans, *stale, *leftovers} - paths),
+        compared=len(newer),
         warnings=[
             *plan.dataset.warnings(),
             *intrinsics_warnings(scales, plan.dataset),
@@ -358,6 +369,30 @@ def make_plan(
             *_shuffled_warnings(plan, options),
         ],
     )
+
+
+def _changed(out: Path, newer: Sequence[str], lines: Mapping[str, Line], notify: Callable[[str], None]) -> list[str]:
+    """Return the paths in the manifest of files that no longer have the bytes that were written.
+
+    Modification times alone do not tell, since a copy of the whole folder may have new ones.
+    """
+    if not newer:
+        return []
+    notify(f"{out}: {len(newer)} files are newer than the manifest: their bytes are compared with it")
+
+    def is_changed(path: str) -> bool:
+        line = lines[frame_of(path)]
+        written = line.sha256 if path == line.path else line.quarantine_sha256
+        try:
+            return written is not None and sha256_of(out / path) != written
+        except (OSError, Sim2RealError):  # also a link to a device
+            return True
+
+    answers = in_order(is_changed, newer, _READERS)
+    changed = [frame_of(path) for path, answer in zip(newer, answers, strict=True) if answer]
+    if changed:
+        notify(f"{out}: {len(changed)} of them were changed ({changed[0]} ...) and are converted again")
+    return changed
 
 
 def _first_look(plan: Plan, options: ConvertOptions) -> "Record | None":

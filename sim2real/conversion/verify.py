@@ -115,7 +115,7 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
         source = Path(record.source)
     damaged: list[str] = []
     lines = read_manifest(out, damaged.append)
-    present, leftovers = contents(out)
+    present, leftovers, _ = contents(out)
     dataset = open_dataset(source, layout_of(out, record), record.as_image) if source else None
     if dataset:
         dataset.take_roles({path: line.role for path, line in lines.items()})

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -291,6 +293,43 @@ def test_a_source_changed_since_is_converted_again(tmp_path: Path, translate: Tr
     summary = translate(source, out)
     assert (summary.converted, summary.carried) == (2, 2)
     assert verify(out).ok
+
+
+def test_files_that_somebody_changed_are_converted_again(
+    tmp_path: Path, translate: Translate, tree: ReadTree, write_vkitti: Write
+) -> None:
+    out = tmp_path / "out"
+    translate(write_vkitti(tmp_path / "in"), out)
+    before = tree(out)
+    images, texts = sorted(out.rglob("rgb_*.jpg")), sorted(out.rglob("*.txt"))
+    for path in (images[0], texts[0]):
+        path.write_bytes(path.read_bytes()[:-1] + b"!")  # of equal size
+        os.utime(path, (time.time() + 9,) * 2)
+    os.utime(images[1], (time.time() + 9,) * 2)  # only touched
+    told: list[str] = []
+    again = translate(tmp_path / "in", out, notify=told.append)
+    assert (again.converted, again.carried) == (1, 1)
+    assert told == [
+        f"{out}: 3 files are newer than the manifest: their bytes are compared with it",
+        f"{out}: 2 of them were changed ({min(images[0], texts[0]).relative_to(out)} ...) and are converted again",
+    ]
+    assert tree(out) == before
+    assert verify(out).ok
+
+
+def test_a_copy_of_a_conversion_with_other_times_is_compared_once(
+    tmp_path: Path, translate: Translate, write_vkitti: Write
+) -> None:
+    first = translate(write_vkitti(tmp_path / "in"), tmp_path / "out")
+    shutil.copytree(tmp_path / "out", tmp_path / "copy", copy_function=shutil.copyfile)
+    os.utime(tmp_path / "copy/.sim2real/manifest.jsonl", (1, 1))  # copied first
+    told: list[str] = []
+    for _ in range(2):
+        again = translate(tmp_path / "in", tmp_path / "copy", notify=told.append)
+        assert again.skipped == first.record.files
+    assert told == [
+        f"{tmp_path / 'copy'}: {first.record.files} files are newer than the manifest: their bytes are compared with it"
+    ]
 
 
 def test_a_torn_manifest_and_leftovers_do_no_harm(
