@@ -68,7 +68,8 @@ class JpegCodecs:
             message = (
                 f"--codecs {asked}: torchvision {torchvision.__version__} has no JPEG codecs for {device} ({reason})"
             )
-            raise SettingsError(f"{message} ({reason}); leave out --codecs, or install one that has") from error
+            message += f" ({reason}); leave out --codecs, or install one that has"
+            raise SettingsError(message, topic="how-jpegs-are-written") from error
 
     def decode_picture(self, data: bytes, path: Path) -> tuple[Picture, bool | None]:
         """Decode the bytes of a photo as :func:`sim2real.imageio.decode_picture` does.
@@ -187,7 +188,8 @@ def gpu_codecs(device: str, quality: int, asked: str = "gpu") -> JpegCodecs:
     """
     if kind_of(device) != "cuda":
         message = f"--codecs {asked}: only NVIDIA GPUs have JPEG codecs, and the conversion runs on {device}"
-        raise SettingsError(f"{message}; leave out --codecs, or name a GPU with --device cuda")
+        message += "; leave out --codecs, or name a GPU with --device cuda"
+        raise SettingsError(message, topic="how-jpegs-are-written")
     return JpegCodecs(device, quality, asked)
 
 
