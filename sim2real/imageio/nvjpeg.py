@@ -65,9 +65,7 @@ class JpegCodecs:
             self.why_not_encoded = self._check_encoding()
         except (AttributeError, ImportError, RuntimeError) as error:  # no longer there, or built without nvJPEG
             reason = str(error).partition("\n")[0]
-            message = (
-                f"--codecs {asked}: torchvision {torchvision.__version__} has no JPEG codecs for {device} ({reason})"
-            )
+            message = f"--codecs {asked}: torchvision {torchvision.__version__} has no JPEG codecs for {device}"
             message += f" ({reason}); leave out --codecs, or install one that has"
             raise SettingsError(message, topic="how-jpegs-are-written") from error
 
