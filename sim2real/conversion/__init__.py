@@ -257,6 +257,8 @@ def _begin(plan: Plan, options: ConvertOptions) -> None:
         reports = (path for path in state.iterdir() if path.suffix in {".json", ".csv", ".html"} and path not in of_all)
         for path in [*part_paths(plan.out), manifest_path(plan.out), *reports]:
             path.unlink(missing_ok=True)
+    elif plan.changed:
+        settle_manifest(plan.out, {job.path for job in plan.jobs}.difference(plan.changed))
     elif part_paths(plan.out):
         settle_manifest(plan.out)
     if plan.record != plan.previous:

@@ -388,7 +388,7 @@ class ManifestWriter:
         self._drop_torn_line()
 
     def _drop_torn_line(self) -> None:
-        end = self._file.seek(0, os.SEEK_END)
+        size = end = self._file.seek(0, os.SEEK_END)
         while end:
             start = max(0, end - 4096)
             self._file.seek(start)
@@ -397,7 +397,8 @@ class ManifestWriter:
                 end = start + newline + 1
                 break
             end = start
-        self._file.truncate(end)
+        if end < size:  # else the manifest would look newer than what was made of it
+            self._file.truncate(end)
 
     def add(self, line: Line) -> None:
         """Append the line of one file."""

@@ -88,6 +88,8 @@ class Plan:
             quarantined translations of frames that are not done.
         warnings: Warnings about the dataset.
         compared: Number of finished files that are newer than the manifest, so that their bytes were compared with it.
+        changed: Those of them that no longer have the bytes that were written; the manifest forgets them before the
+            work begins, as its next line makes it newer than they are.
     """
 
     source: Path
@@ -110,6 +112,7 @@ class Plan:
     stale: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     compared: int = 0
+    changed: list[str] = field(default_factory=list)
 
     @property
     def camera(self) -> Camera | None:
@@ -341,7 +344,8 @@ def make_plan(
     known = {} if options.overwrite else lines
     open_paths = {job.path for job in jobs if not is_done(job, known, present.get)}
     newer = [path for path in newer if (done_as := frame_of(path)) in paths and done_as not in open_paths]
-    open_paths.update(_changed(out, newer, known, notify))
+    changed = _changed(out, newer, known, notify)
+    open_paths.update(changed)
     for group in sequences_of(jobs) if plan.can.of_sequences else ():
         if not open_paths.isdisjoint(paths_of := [job.path for job in group]):
             open_paths.update(paths_of)
@@ -362,6 +366,7 @@ def make_plan(
         folders=[] if options.include or options.exclude else list(plan.dataset.tree.folders),
         stale=sorted({*orphans, *stale, *leftovers} - paths),
         compared=len(newer),
+        changed=changed,
         warnings=[
             *plan.dataset.warnings(),
             *intrinsics_warnings(scales, plan.dataset),

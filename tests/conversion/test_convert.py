@@ -317,6 +317,26 @@ def test_files_that_somebody_changed_are_converted_again(
     assert verify(out).ok
 
 
+def test_a_run_that_converts_some_of_the_changed_files_leaves_the_others_to_the_next_one(
+    tmp_path: Path, translate: Translate, tree: ReadTree, write_vkitti: Write
+) -> None:
+    out = tmp_path / "out"
+    translate(write_vkitti(tmp_path / "in"), out)
+    before = tree(out)
+    images = sorted(out.rglob("rgb_*.jpg"))
+    for path in images:
+        path.write_bytes(path.read_bytes()[:-1] + b"!")  # of equal size
+        os.utime(path, (time.time() + 0.1,) * 2)
+    time.sleep(0.2)  # so that whatever the first run writes is newer
+    half = len(images) // 2
+    summaries = [translate(tmp_path / "in", out, shard=(index, 2)) for index in range(2)]
+    assert [(summary.converted, summary.left) for summary in summaries] == [(half, half), (half, 0)]
+    assert tree(out) == before
+    written = (out / ".sim2real/manifest.jsonl").stat().st_mtime_ns
+    translate(tmp_path / "in", out)
+    assert (out / ".sim2real/manifest.jsonl").stat().st_mtime_ns == written
+
+
 def test_a_copy_of_a_conversion_with_other_times_is_compared_once(
     tmp_path: Path, translate: Translate, write_vkitti: Write
 ) -> None:
