@@ -108,7 +108,7 @@ def test_artefacts_are_reported_by_name(cli: Cli, town: Path, tmp_path: Path) ->
     assert lines[0].startswith("FAIL: ")
     assert lines[1].startswith("- periodic patterns (checkerboards): periodic ")
     assert any(line.startswith("- a rim along the border: rims ") for line in lines[2:4])
-    assert lines[-1].endswith("; sim2real help checkerboards")
+    assert lines[-1].endswith("sim2real help checkerboards")
     found = json.loads((tmp_path / "painted/.sim2real/evaluation.json").read_text())
     figures = {figure["name"]: figure for figure in found["figures"]}
     assert {"periodic", "rims", "seams", "unexplained"} <= figures.keys()
