@@ -210,7 +210,8 @@ def set_figure(
 
     All three distances are measured between equal numbers of images, half as many as the smaller set has, since the
     distance of finite sets depends on their sizes. They are measured repeatedly on different images, before and after
-    on the same frames and against the same real images, and averaged.
+    on the same frames and against the same real images, and averaged. With too few images to mean anything, a slow
+    metric is not measured.
 
     Args:
         name: Name of the metric.
@@ -225,7 +226,8 @@ def set_figure(
     counts = [len(look.blocks) if look else 0 for look in (frames, real)]
     count = min(counts) // 2
     few = _too_few(2 * max(about.least, _FEWEST), *counts)
-    if not frames or not real or count < _FEWEST:
+    is_slow = hasattr(metric, "ticks")  # and would say nothing
+    if not frames or not real or count < _FEWEST or (few and is_slow):
         return figure(after=None, remark=few)
     draws = zip(
         draw(frames.blocks, count, metric.resamples, seed),

@@ -144,6 +144,16 @@ def test_each_distance_and_each_part_of_a_slow_one_is_told(metric: Brightness, s
     assert figure.after == measured(look(values, values + 1), look(values)).after
 
 
+def test_a_slow_metric_is_not_measured_where_it_would_say_nothing() -> None:
+    class Learning(Slow):
+        about = About(title="", better="lower", least=10)
+
+    values, ticks = np.arange(12), list[None]()
+    figure = set_figure("slow", Learning(), look(values, values), look(values), seed=0, tick=lambda: ticks.append(None))
+    assert (figure.after, ticks) == (None, [])
+    assert figure.remark.startswith("needs 20 frames and 20 real images, there are 12 and 12")
+
+
 def test_sets_are_compared_at_equal_counts_half_of_the_smaller() -> None:
     random = np.random.default_rng(0)
     figure = measured(look(random.normal(90, 5, 200), random.normal(60, 5, 200)), look(random.normal(50, 5, 41)))
