@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sim2real.conversion.manifest import Record
 
 
+_LONG: Final = 60.0  # seconds; of a conversion that took less, nobody asks what limited it
 OF_THIS_PROCESS: Final = frozenset({"shard", "plan", "overwrite"})
 """Options that commands of plugins do not share: they are about the work of one process on this machine."""
 
@@ -398,7 +399,8 @@ def show_summary(summary: "ConversionSummary") -> None:
     record = summary.record
     shard = f"shard {summary.shard[0] + 1} of {summary.shard[1]}: " if summary.shard else ""
     speed = f", {summary.converted / summary.seconds:.1f} frames/s" if summary.converted else ""
-    limit = f", limited by {summary.limit}{more('slow')}" if summary.limit else ""
+    advice = more("slow") if summary.seconds >= _LONG else ""
+    limit = f", limited by {summary.limit}{advice}" if summary.limit else ""
     changed = f"{summary.resized} files resized, " if record.resize else ""
     changed += f"{summary.edited} files edited, " if summary.edited else ""
     out.print(

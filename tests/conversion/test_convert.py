@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from sim2real.cli.convert import show_summary
 from sim2real.conversion import ConversionSummary, ConvertOptions, make_plan, verify
 from sim2real.datasets import open_dataset
 from sim2real.errors import Sim2RealError
@@ -43,6 +45,19 @@ def test_any_size_keeps_its_size_and_is_what_the_model_makes_of_it(
     with Image.open(tmp_path / "out/a.png") as after, Image.open(tmp_path / "in/a.png") as before:
         assert after.size == size
         assert np.array_equal(np.array(after), load(run, device="cpu", precision="fp32")(np.array(before)))
+
+
+def test_only_a_long_conversion_says_where_to_read_about_its_speed(
+    tmp_path: Path, translate: Translate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(noise(8, 8, 3)).save(tmp_path / "in/a.png")
+    summary = translate(tmp_path / "in", tmp_path / "out")
+    for seconds in (59.0, 60.0):
+        show_summary(replace(summary, seconds=seconds, limit="decoding"))
+        printed = " ".join(capsys.readouterr().out.split())
+        assert "limited by decoding" in printed
+        assert ("sim2real help slow" in printed) == (seconds >= 60)
 
 
 def test_the_longest_names_are_converted_and_carried(tmp_path: Path, translate: Translate, tree: ReadTree) -> None:
