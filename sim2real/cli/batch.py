@@ -175,7 +175,10 @@ def _check_conversions(config: "Config") -> None:
     from sim2real.conversion.gate import find_metrics, parse_gate
     from sim2real.conversion.looks import places_of
     from sim2real.conversion.plan import check_places
+    from sim2real.conversion.resolved_settings import THIS_MACHINE
     from sim2real.datasets import open_dataset
+    from sim2real.devices import resolve_device
+    from sim2real.imageio.encoding import USUAL_QUALITY
 
     if not config.convert:
         raise SettingsError("nothing to convert: name SIM REAL OUT, or add a [[convert]] table to sim2real.toml")
@@ -184,6 +187,8 @@ def _check_conversions(config: "Config") -> None:
             check_places(Path(section.source), place)
         find_metrics(parse_gate(section.gate))
         open_dataset(section.source, section.dataset, section.as_image)
+        if section.codecs != "cpu":
+            THIS_MACHINE.codecs(resolve_device(config.device), section.quality or USUAL_QUALITY, section.codecs)
 
 
 def _train(config: "Config") -> "Trainer":

@@ -240,6 +240,14 @@ def test_batch_checks_the_folders_to_convert_before_it_trains(project: Path, cli
     assert not (project / "runs").exists()
 
 
+def test_batch_checks_the_codecs_before_it_trains(project: Path, cli: Cli) -> None:
+    init_small(project, cli)
+    with (project / "sim2real.toml").open("a") as file:
+        file.write('codecs = "gpu"\n')  # the last table is that of a conversion
+    refused(cli("batch", "--device", "cpu", cwd=project), "--codecs gpu: only NVIDIA GPUs have JPEG codecs")
+    assert not (project / "runs").exists()
+
+
 def test_batch_without_a_folder_to_convert_is_refused_before_it_trains(project: Path, cli: Cli) -> None:
     refused(cli("batch", "sim", "real", cwd=project), "convert")
     assert not (project / "runs").exists()
