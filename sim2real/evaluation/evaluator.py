@@ -51,6 +51,7 @@ _ALARMS = {
     "new_edges": "many new edges",
     "lost_boundaries": "lost outlines of labelled objects",
     "invented": "new structure in the sky or on the road",
+    "inverted": "light and dark swapped",
 }
 
 

@@ -89,7 +89,12 @@ CLASS_GATES: Final[Mapping[str, Gate]] = {
 }
 """Limits for single classes, keyed by the figure's name, or by ``name/class`` with the class in lower case."""
 
-BAD_FRAME: Final[Mapping[str, float]] = {"new_edges": 0.10, "lost_boundaries": 0.15, "invented": 0.05}
+BAD_FRAME: Final[Mapping[str, float]] = {
+    "new_edges": 0.10,
+    "lost_boundaries": 0.15,
+    "invented": 0.05,
+    "inverted": 0.5,
+}
 """Name of a figure -> the value above which a single frame should be inspected."""
 
 UNCHANGED: Final[Mapping[str, float]] = {"change": 1.0, "local_change": 3.0}

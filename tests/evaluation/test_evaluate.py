@@ -118,6 +118,22 @@ def test_a_mirrored_dataset_fails(town: Path, altered: Callable[[Alter], Path]) 
     assert all(len(alarm.frames) >= 24 for alarm in found.alarms)
 
 
+def test_single_negatives_are_listed_although_the_mean_is_good(town: Path, tmp_path: Path) -> None:
+    source, out = tmp_path / "sim", tmp_path / "out"
+    render_dataset(source, frames=6, size=(96, 64), cameras=(0,))
+    frames = list(open_dataset(source).frames())
+    for number, frame in enumerate(frames):
+        (out / frame.image).parent.mkdir(parents=True, exist_ok=True)
+        pixels = frame.load_image()
+        write_whole(out / frame.image, encode_jpeg(255 - pixels if number == 2 else pixels))
+    found = evaluate(out, town / "real", source=source, options=replace(QUICK, metrics=("artefacts",)))
+    assert (by_name(found)["inverted"].after or 0) < 0.25
+    assert [(alarm.text, alarm.frames) for alarm in found.alarms] == [
+        ("light and dark swapped (inverted above 0.5)", (frames[2].image,))
+    ]
+    assert any("light and dark swapped" in reason for reason in found.reasons)
+
+
 def test_trees_in_the_sky_are_listed_frame_by_frame_the_worst_first(
     town: Path, altered: Callable[[Alter], Path]
 ) -> None:
