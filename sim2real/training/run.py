@@ -13,9 +13,11 @@ from sim2real.datasets.video import holds_only_extracted
 from sim2real.errors import SettingsError
 from sim2real.files import LEFTOVER, PATIENCE, exclusive, write_whole
 from sim2real.inside import inside, read_regular
+from sim2real.places import is_run
 from sim2real.stored import Count, MisfitError, fits, parse
 from sim2real.training.checkpoints import Checkpoints, sync
 
+_NAMED = 3  # other runs in a message
 _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.ENOENT})
 
 
@@ -96,6 +98,8 @@ class RunFolder:
         """
         if not self.config_file.is_file():
             message = f"{self.path}: there is no run to resume here; omit --resume to start one"
+            if others := [str(path) for path in sorted(self.path.parent.glob("*")) if is_run(path)][:_NAMED]:
+                message += f", or name another one: --run {' or '.join(others)}"
             raise SettingsError(message, topic="stop-and-resume")
         return read_config(self.config_file)
 

@@ -99,7 +99,8 @@ def test_a_run_can_be_resumed_and_extended_but_keeps_its_settings(
 ) -> None:
     args = training(photos, [*tiny, "checkpoint.use=last"], "--run", tmp_path / "run")
     assert program(*args, "--resume")[2] == (
-        f"error: {tmp_path / 'run'}: there is no run to resume here; omit --resume to start one\n"
+        f"error: {tmp_path / 'run'}: there is no run to resume here; omit --resume to start one"
+        "; more: sim2real help stop-and-resume\n"
     )
     assert program(*args)[0] == 0
     before = generators(tmp_path / "run")
@@ -107,7 +108,8 @@ def test_a_run_can_be_resumed_and_extended_but_keeps_its_settings(
     code, out, err = program(*args)
     assert (code, out) == (1, "")
     assert err == (
-        f"error: {tmp_path / 'run'}: exists already; add --resume to continue that run, or choose another --run\n"
+        f"error: {tmp_path / 'run'}: exists already; add --resume to continue that run, or choose another --run"
+        "; more: sim2real help stop-and-resume\n"
     )
     code, out, err = program(*args, "--resume")
     assert (code, err) == (0, "")

@@ -85,6 +85,10 @@ def test_a_run_is_resumed_where_the_same_command_has_begun_it(
     for name, run in (("sim", "runs/labelled"), ("some", "runs/default")):
         again = prepare(None, resume=True, sim=str(town / name), real=str(town / "photos"))
         assert (again.recipe, str(again.run_folder)) == (begun[name].recipe, run)
+    with pytest.raises(
+        SettingsError, match=r"omit --resume to start one, or name another one: --run runs/default or runs/"
+    ):
+        prepare(None, resume=True, run="runs/other")
     for name in ("labelled", "default"):  # the one that was trained last
         os.utime(tmp_path / "runs" / name / "config.toml", (2_000_000_000,) * 2)
         assert prepare(None, resume=True).recipe == name
