@@ -228,9 +228,9 @@ def test_a_torchvision_without_codecs_is_refused_in_a_line(
 
     monkeypatch.setattr("torchvision.io.decode_jpeg", fail)
     with pytest.raises(
-        SettingsError, match=f"--codecs auto: torchvision .* has no JPEG codecs for cpu .*{reason}"
+        SettingsError, match=f"--codecs gpu: torchvision .* has no JPEG codecs for cpu .*{reason}"
     ) as told:
-        JpegCodecs("cpu", asked="auto")
+        JpegCodecs("cpu")
     assert "\n" not in str(told.value)
 
 

@@ -187,8 +187,8 @@ def _check_conversions(config: "Config") -> None:
             check_places(Path(section.source), place)
         find_metrics(parse_gate(section.gate))
         open_dataset(section.source, section.dataset, section.as_image)
-        if section.codecs != "cpu":
-            THIS_MACHINE.codecs(resolve_device(config.device), section.quality or USUAL_QUALITY, section.codecs)
+        if section.codecs == "gpu":
+            THIS_MACHINE.codecs(resolve_device(config.device), section.quality or USUAL_QUALITY)
 
 
 def _train(config: "Config") -> "Trainer":

@@ -238,7 +238,7 @@ def _codecs(plan: Plan, machine: "Machine | None", notify: Callable[[str], None]
         return None
     from sim2real.conversion.resolved_settings import THIS_MACHINE
 
-    codecs = (machine or THIS_MACHINE).codecs(plan.device, plan.encoding.quality, "gpu")
+    codecs = (machine or THIS_MACHINE).codecs(plan.device, plan.encoding.quality)
     if plan.record.encoding != "fixed":
         notify(f"the GPU only decodes JPEG files: --encoding {plan.record.encoding} is written by CPUs")
     elif codecs.why_not_encoded:

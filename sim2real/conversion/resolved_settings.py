@@ -17,7 +17,7 @@ from sim2real.engines.cost import Cost, cost_of
 from sim2real.engines.guided import seen_size
 from sim2real.engines.tiling import check_tiling
 from sim2real.errors import SettingsError
-from sim2real.imageio.nvjpeg import JpegCodecs, gpu_codecs
+from sim2real.imageio.nvjpeg import JpegCodecs, NoCodecsError, gpu_codecs
 from sim2real.model import load_generator
 from sim2real.registry import registry
 
@@ -55,7 +55,7 @@ class Machine:
         fastest_engine: Returns the engine that wins a trial.
         compiler: Returns whether torch.compile is expected to work on a kind of device.
         repays_compiling: Returns whether compilation wins a trial.
-        codecs: Returns the JPEG codecs of a device; raises SettingsError if it has none.
+        codecs: Returns the JPEG codecs of a device for a quality; raises NoCodecsError if it has none.
         fastest_codecs: Returns the JPEG codecs that win a trial.
         worth_compiling: Kind of device -> multiplications that are worth a minute of compilation; 4e13 are
             110 frames of 1242x375 with ResNet-9.
@@ -69,7 +69,7 @@ class Machine:
     fastest_engine: Callable[..., str] = fastest_engine
     compiler: Callable[[str], bool] = _compiler
     repays_compiling: Callable[..., bool] = repays_compiling
-    codecs: Callable[[str, int, str], JpegCodecs] = gpu_codecs
+    codecs: Callable[[str, int], JpegCodecs] = gpu_codecs
     fastest_codecs: Callable[..., tuple[CodecsChoice, dict[str, float]]] = fastest_codecs
     worth_compiling: Mapping[str, float] = field(default_factory=lambda: {"cpu": 4e13, "cuda": 4e15})
     worth_trying: Mapping[str, float] = field(default_factory=lambda: {"cpu": 1e13, "cuda": 1e15, "mps": 1e14})
@@ -185,14 +185,20 @@ def _codecs(
     """Return what decodes and encodes JPEG files, with the frames per second that decided it.
 
     Raises:
-        SettingsError: If a GPU is asked for that has no codecs.
+        NoCodecsError: If those of a GPU are requested, and there are none.
     """
-    asked = plan.record.codecs
-    if asked == "cpu":
-        return asked, {}
-    codecs = machine.codecs(device, plan.encoding.quality, asked)
-    if asked == "gpu":
-        return asked, {}
+    requested = plan.record.codecs
+    if requested == "cpu":
+        return "cpu", {}
+    try:
+        codecs = machine.codecs(device, plan.encoding.quality)
+    except NoCodecsError as error:
+        if requested == "gpu":
+            raise
+        notify(f"codecs cpu: {error.reason}")
+        return "cpu", {}
+    if requested == "gpu":
+        return "gpu", {}
     images = [plan.source / job.path for job in plan.jobs if job.translate]
     return machine.fastest_codecs(codecs, images, plan.encoding, threads=options.threads, notify=notify)
 

@@ -36,22 +36,37 @@ _DEPRECATED: Final = "The image decoding and encoding capabilities of TorchVisio
 _ROUNDING: Final = 3  # grey levels between two decoders
 
 
+class NoCodecsError(SettingsError):
+    """A device has no JPEG codecs.
+
+    Args:
+        reason: Why, in a few words.
+        advice: What to do to have some.
+
+    Attributes:
+        reason: The same.
+    """
+
+    def __init__(self, reason: str, advice: str) -> None:
+        super().__init__(f"--codecs gpu: {reason}; leave out --codecs, or {advice}", topic="how-jpegs-are-written")
+        self.reason = reason
+
+
 class JpegCodecs:
     """The JPEG codecs of a device; any number of threads may use them.
 
     Args:
         device: A resolved device, such as ``"cuda:0"``.
         quality: Quality of the files that are encoded, 1 to 100.
-        asked: The value of ``--codecs``, for errors.
 
     Attributes:
         why_not_encoded: Why nothing is encoded on the device; empty if RGB pixels are.
 
     Raises:
-        SettingsError: If torchvision has no codecs for the device, or they decode other pixels than a CPU.
+        NoCodecsError: If torchvision has no codecs for the device, or they decode other pixels than a CPU.
     """
 
-    def __init__(self, device: str, quality: int = USUAL_QUALITY, asked: str = "gpu") -> None:
+    def __init__(self, device: str, quality: int = USUAL_QUALITY) -> None:
         import torch
         import torchvision
 
@@ -65,9 +80,8 @@ class JpegCodecs:
             self.why_not_encoded = self._check_encoding()
         except (AttributeError, ImportError, RuntimeError) as error:  # no longer there, or built without nvJPEG
             reason = str(error).partition("\n")[0]
-            message = f"--codecs {asked}: torchvision {torchvision.__version__} has no JPEG codecs for {device}"
-            message += f" ({reason}); leave out --codecs, or install one that has"
-            raise SettingsError(message, topic="how-jpegs-are-written") from error
+            reason = f"torchvision {torchvision.__version__} has no JPEG codecs for {device} ({reason})"
+            raise NoCodecsError(reason, "install one that has") from error
 
     def decode_picture(self, data: bytes, path: Path) -> tuple[Picture, bool | None]:
         """Decode the bytes of a photo as :func:`sim2real.imageio.decode_picture` does.
@@ -173,22 +187,20 @@ class JpegCodecs:
         return f"with an error of {errors[1]:.1f} grey levels, not {errors[0]:.1f}" if errors[1] > errors[0] + 1 else ""
 
 
-def gpu_codecs(device: str, quality: int, asked: str = "gpu") -> JpegCodecs:
+def gpu_codecs(device: str, quality: int) -> JpegCodecs:
     """Return the JPEG codecs of an NVIDIA GPU.
 
     Args:
         device: A resolved device.
         quality: See :class:`JpegCodecs`.
-        asked: The value of ``--codecs``, for errors.
 
     Raises:
-        SettingsError: If the device is none, or torchvision has no codecs for it.
+        NoCodecsError: If the device is none, or torchvision has no codecs for it.
     """
     if kind_of(device) != "cuda":
-        message = f"--codecs {asked}: only NVIDIA GPUs have JPEG codecs, and the conversion runs on {device}"
-        message += "; leave out --codecs, or name a GPU with --device cuda"
-        raise SettingsError(message, topic="how-jpegs-are-written")
-    return JpegCodecs(device, quality, asked)
+        reason = f"only NVIDIA GPUs have JPEG codecs, and the conversion runs on {device}"
+        raise NoCodecsError(reason, "name a GPU with --device cuda")
+    return JpegCodecs(device, quality)
 
 
 def _test_picture() -> Image:

@@ -14,6 +14,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from sim2real.conversion import ConversionSummary, resolved_settings, verify
+from sim2real.conversion.manifest import read_record
 from sim2real.conversion.resolved_settings import Machine
 from sim2real.conversion.trial import fastest_codecs
 from sim2real.errors import Sim2RealError
@@ -43,7 +44,7 @@ def timed(cpu: float, gpu: float) -> Machine:
         return Choice("gpu" if gpu < cpu else "cpu", {"cpu": cpu, "gpu": gpu})
 
     return Machine(
-        codecs=lambda _device, quality, asked: JpegCodecs("cpu", quality, asked),
+        codecs=lambda _device, quality: JpegCodecs("cpu", quality),
         fastest_codecs=partial(fastest_codecs, fastest=fastest),
     )
 
@@ -164,8 +165,8 @@ def test_what_the_gpu_fails_at_is_done_by_the_cpu_counted_and_told(
 
     made: list[JpegCodecs] = []
 
-    def breaking(device: str, quality: int, asked: str) -> JpegCodecs:
-        made.append(MACHINE.codecs(device, quality, asked))
+    def breaking(device: str, quality: int) -> JpegCodecs:
+        made.append(MACHINE.codecs(device, quality))
         if len(made) == 2:  # the first ones show that it can be done
             monkeypatch.setattr("torchvision.io.decode_jpeg", fail)
             monkeypatch.setattr("torchvision.io.encode_jpeg", fail)
@@ -215,13 +216,19 @@ def test_substitutes_of_the_gate_are_written_by_cpus(tmp_path: Path, source: Pat
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-@pytest.mark.parametrize("codecs", ["gpu", "auto"])
-def test_without_a_gpu_it_is_an_error_of_one_line(
-    codecs: str, tmp_path: Path, source: Path, run: Path, cli: Cli
+def test_without_a_gpu_its_codecs_are_refused_and_auto_says_that_it_takes_the_cpu(
+    tmp_path: Path, source: Path, run: Path, cli: Cli
 ) -> None:
-    done = cli("convert", source, tmp_path / "out", "--model", run, "--codecs", codecs)
-    refused(done, f"--codecs {codecs}: only NVIDIA GPUs have JPEG codecs, and the conversion runs on cpu; leave out")
+    convert = ("convert", source, tmp_path / "out", "--model", run, "--codecs")
+    reason = "only NVIDIA GPUs have JPEG codecs, and the conversion runs on cpu"
+    refused(cli(*convert, "gpu"), f"--codecs gpu: {reason}; leave out")
     assert not (tmp_path / "out").exists()
+    done = cli(*convert, "auto")
+    assert done.returncode == 0
+    assert f"codecs cpu: {reason}" in " ".join(done.stderr.split())
+    record = read_record(tmp_path / "out")
+    assert record
+    assert record.codecs == "cpu"
 
 
 def test_the_command_tells_it(
