@@ -371,7 +371,7 @@ def make_plan(
             *plan.dataset.warnings(),
             *intrinsics_warnings(scales, plan.dataset),
             *_unknown_class_warnings(plan),
-            *_shuffled_warnings(plan, options),
+            *(() if kept else _shuffled_warnings(plan, options)),  # a conversion is continued as it was begun
         ],
     )
 

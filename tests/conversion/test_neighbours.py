@@ -115,7 +115,11 @@ def test_frames_of_a_folder_that_show_different_scenes_are_not_averaged(
     plan = make_plan(tmp_path / "folder", tmp_path / "out", ConvertOptions(model=moody, device="cpu"))
     line = "neighbouring frames show different scenes, so their light is not averaged"
     assert (plan.record.neighbours, any(line in each for each in plan.warnings)) == ((2, False) if moves else (0, True))
-    if not moves:
+    if moves:
+        translate(tmp_path / "folder", tmp_path / "out", model=moody, neighbours=0)
+        again = make_plan(tmp_path / "folder", tmp_path / "out", ConvertOptions(model=moody, device="cpu"))
+        assert (again.record.neighbours, again.warnings) == (0, [])  # continued as it was begun
+    else:
         translate(tmp_path / "folder", tmp_path / "out", model=moody)
         (tmp_path / "folder/day/0.png").write_bytes(encode_png(np.ascontiguousarray(wide[:, :160])))
         assert translate(tmp_path / "folder", tmp_path / "out", model=moody).converted == 1
