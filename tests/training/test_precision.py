@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from sim2real.config import Config, read_settings, resolve
 from sim2real.errors import SettingsError
-from sim2real.networks import RangeAdapter
 from sim2real.timing import LEAD, Choice
 from sim2real.training import Trainer, loop
 from sim2real.training import precision as module
 from sim2real.training.begin import refuse_changes
 from sim2real.training.precision import choose_compilation, choose_precision
+
+if TYPE_CHECKING:
+    from sim2real.networks import RangeAdapter
 
 Configure = Callable[..., Config]
 Fastest = Callable[[Mapping[str, Callable[[], object]]], Choice]
@@ -132,7 +135,7 @@ def test_a_long_training_is_compiled_if_its_steps_become_faster(
 def test_generators_that_sample_at_random_are_not_compiled(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built: list[RangeAdapter] = []
+    built: list["RangeAdapter"] = []
     monkeypatch.setattr(module, "compile_network", built.append)
 
     def fastest(ways: Mapping[str, Callable[[], object]]) -> Choice:
