@@ -135,7 +135,7 @@ def test_a_long_training_is_compiled_if_its_steps_become_faster(
 def test_generators_that_sample_at_random_are_not_compiled(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built: list["RangeAdapter"] = []
+    built: list[RangeAdapter] = []
     monkeypatch.setattr(module, "compile_network", built.append)
 
     def fastest(ways: Mapping[str, Callable[[], object]]) -> Choice:
