@@ -17,11 +17,15 @@ What a network learns from few frames depends on its initial weights and on the 
 of each kind are therefore trained, and the intervals cover the differences between them and between frames.
 """
 
+import itertools
 import math
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from typing import Literal, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -49,7 +53,7 @@ Side = Literal["before", "after"]
 _SIDES: tuple[Side, Side] = ("before", "after")
 
 STEPS = 300
-"""Steps of each training, enough for a small dataset: about half a minute on two cores."""
+"""Steps of each training, enough for a small dataset: all six take about a minute on two cores."""
 NETWORKS = 3
 """Number of trainings of each kind, with different initial weights and batches."""
 
@@ -191,10 +195,8 @@ def segment(
     learnt, asked = hold_out(masked)
     asked = evenly(asked, _ASKED)
     progress("learning tested", 0, len(asked))
-    before, after = (
-        train_segmenters(learnt, of, networks, steps=steps, seed=seed, device=device, progress=progress)
-        for of in _SIDES
-    )
+    trained = train_segmenters(learnt, networks, steps=steps, seed=seed, device=device, progress=progress)
+    before, after = (trained[of] for of in _SIDES)
     overlaps = []
     for number, pair in enumerate(asked, start=1):
         mask, frame, translation = _mask(pair), pair.before(), pair.after()
@@ -227,8 +229,8 @@ def stages(frames: Sequence[Pair], steps: int, networks: int = NETWORKS) -> dict
     if masks < _FEWEST:
         return {}
     learnt = {f"masks learnt {of}": min(masks, _LEARNT) for of in _SIDES}
-    learning = {f"learning {of}": steps * networks for of in _SIDES}
-    return {"masks": masks, **learnt, **learning, "learning tested": min(masks, _ASKED)}
+    learning = len(_SIDES) * steps * networks
+    return {"masks": masks, **learnt, "learning": learning, "learning tested": min(masks, _ASKED)}
 
 
 def _with_masks(frames: Sequence[Pair], progress: Progress) -> tuple[list[Pair], list[str]]:
@@ -273,61 +275,84 @@ def hold_out(frames: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
 
 def train_segmenters(
     pairs: Sequence[Pair],
-    of: Side = "before",
     count: int = NETWORKS,
     *,
     steps: int = STEPS,
     seed: int = 0,
     device: str = "cpu",
     progress: Progress = quiet,
-) -> list[Segmenter]:
-    """Train segmenters on frames, at most 256, evenly spread.
+) -> Mapping[Side, Sequence[Segmenter]]:
+    """Train segmenters on frames, at most 256, evenly spread: some on the source frames, as many on translations.
+
+    On a CPU, several are trained at once, each by one thread: that is faster than many threads for one small network,
+    above all beside other programs, and the results do not depend on the number of threads.
 
     Args:
         pairs: The frames, all with masks.
-        of: Whether to learn the source frames (``"before"``) or their translations (``"after"``).
-        count: Number of segmenters, each with its own seed.
+        count: Number of segmenters of each kind, each with its own seed.
         steps: Steps of each training, of four frames each.
         seed: Seed of the initial weights and of all sampling.
         device: Device of the networks.
-        progress: Called for the stages ``"masks learnt ..."`` and ``"learning ..."``.
+        progress: Called for the stages ``"masks learnt ..."`` and ``"learning"``, by one thread at a time.
 
     Raises:
         DatasetError: If a mask is damaged, or no class covers enough pixels to be learnt.
         ImageError: If an image is damaged.
     """
-    lesson = _read(evenly(pairs, _LEARNT), of, partial(progress, f"masks learnt {of}"))
+    lessons = {of: _read(evenly(pairs, _LEARNT), of, partial(progress, f"masks learnt {of}")) for of in _SIDES}
+    lock, numbers, stopped = threading.Lock(), itertools.count(1), threading.Event()
 
-    def train(number: int) -> Segmenter:
-        def done(step: int) -> None:
-            progress(f"learning {of}", number * steps + step, count * steps)
+    def done() -> None:
+        if stopped.is_set():
+            raise CancelledError
+        with lock:
+            progress("learning", next(numbers), len(_SIDES) * count * steps)
 
-        return Segmenter(_train(lesson, steps, seed + number, device, done), lesson.names, lesson.size, device)
+    def train(of: Side, number: int) -> Segmenter:
+        lesson = lessons[of]
+        if device == "cpu":
+            torch.set_num_threads(1)  # of this thread's own work
+        with deterministic(wanted=True):
+            _train(networks[of, number], lesson, steps=steps, seed=seed + number, device=device, done=done)
+        return Segmenter(networks[of, number], lesson.names, lesson.size, device)
 
-    return [train(number) for number in range(count)]
+    networks: dict[tuple[Side, int], nn.Module] = {}
+    for of, number in product(_SIDES, range(count)):  # here, as initial weights come from torch's global random state
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + number)
+            networks[of, number] = UNet(len(lessons[of].names)).to(device)
+    threads = torch.get_num_threads()
+    try:  # deterministic here, too, so that no thread ends it for the others
+        with deterministic(wanted=True), ThreadPoolExecutor(threads if device == "cpu" else 1) as pool:
+            try:
+                segmenters = [*pool.map(lambda key: train(*key), networks)]
+            except BaseException:
+                stopped.set()
+                raise
+    finally:
+        torch.set_num_threads(threads)
+    return {of: segmenters[place * count : (place + 1) * count] for place, of in enumerate(_SIDES)}
 
 
-def _train(lesson: "_Lesson", steps: int, seed: int, device: str, done: Callable[[int], None]) -> nn.Module:
+def _train(
+    network: nn.Module, lesson: "_Lesson", *, steps: int, seed: int, device: str, done: Callable[[], None]
+) -> None:
     random = torch.Generator().manual_seed(seed)
-    with deterministic(wanted=True), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = UNet(len(lesson.names)).to(device)
-        optimiser = torch.optim.AdamW(network.parameters())
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _STEP_SIZE, total_steps=steps + 1)
-        weights = lesson.weights.to(device)
-        for step in range(1, steps + 1):
-            chosen = torch.randint(len(lesson.images), (_BATCH,), generator=random)
-            images, classes = in_another_light(_tensor(lesson.images[chosen]), random), lesson.classes[chosen].long()
-            if torch.empty(()).uniform_(0, 1, generator=random).item() < 0.5:
-                images, classes = images.flip(-1), classes.flip(-1)
-            logits = network(standardised(images.to(device))).movedim(1, -1).flatten(0, 2)
-            loss = functional.cross_entropy(logits, classes.to(device).flatten(), weights, ignore_index=_UNKNOWN)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            done(step)
-    return network
+    optimiser = torch.optim.AdamW(network.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _STEP_SIZE, total_steps=steps + 1)
+    weights = lesson.weights.to(device)
+    for _ in range(steps):
+        chosen = torch.randint(len(lesson.images), (_BATCH,), generator=random)
+        images, classes = in_another_light(_tensor(lesson.images[chosen]), random), lesson.classes[chosen].long()
+        if torch.empty(()).uniform_(0, 1, generator=random).item() < 0.5:
+            images, classes = images.flip(-1), classes.flip(-1)
+        logits = network(standardised(images.to(device))).movedim(1, -1).flatten(0, 2)
+        loss = functional.cross_entropy(logits, classes.to(device).flatten(), weights, ignore_index=_UNKNOWN)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        done()
 
 
 def _figures(name: str, title: str, names: Sequence[str], overlaps: Classes, draws: NDArray[np.int64]) -> list[Figure]:
