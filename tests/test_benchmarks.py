@@ -192,8 +192,14 @@ def test_the_summary_has_of_each_row_the_better_column(tmp_path: Path, capsys: p
         line = {"task": "signs", "metric": "accuracy", "tested": 1, "row": "grid+augmentation", "seed": seed}
         run.write_result(file, {**line, "budget": "cpu", "score": 0.1})
         run.write_result(file, {**line, "budget": "steady", "score": 0.6})
+    for seed, score in enumerate((0.3, 0.5, 0.4)):  # so unsteady that it could tell nothing
+        line = {"task": "carla-camvid", "budget": "cpu", "metric": "average precision", "tested": 1, "row": "source"}
+        run.write_result(file, {**line, "seed": seed, "score": score})
     tables.main(["--results", str(file), "--summary"])
-    lines = (re.split(r" *\| *", line) for line in capsys.readouterr().out.splitlines())
+    printed = capsys.readouterr().out
+    assert "| carla-camvid" not in printed
+    assert "more than 3 points between seeds: carla-camvid (10.0)." in printed
+    lines = (re.split(r" *\| *", line) for line in printed.splitlines())
     rows = {cells[1]: cells[2:] for cells in lines if len(cells) > 1}
     assert rows["toytown"][:4] == ["31.0 ± 1.0 (3)", "51.0 ± 1.0 (3)", "", "81.0 ± 1.0 (3)"]
     assert rows["toytown"][4:7] == ["", "", "91.0 ± 1.0 (3)"]

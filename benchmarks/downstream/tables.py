@@ -23,6 +23,8 @@ CHOSEN = "combined, chosen"
 MAIN = ("source", AUGMENTED[1:], "pixel-distribution", GRID, "default", "labelled", "real")
 """The rows of the summary; the second is the source with augmentation."""
 
+_FEWEST, _LARGEST = 3, 3  # seeds, and the largest spread of the source over them in points
+
 _BEGIN, _END = "<!-- tables -->", "<!-- end of tables -->"
 
 Result = Mapping[str, Any]
@@ -60,19 +62,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def print_summary(results: Sequence[Result]) -> None:
     """Print the main rows of all tasks: the better result of alone and augmented, and the seeds.
 
-    Each task has the budget that fills more of the rows; of two that fill as many, ``"steady"``.
+    Each task has the budget that fills more of the rows; of two that fill as many, ``"steady"``. Tasks whose source
+    differs by more than 3 points between seeds in every budget cannot tell rows apart: they are named below the table.
     """
-    lines = []
+    lines, left_out = [], []
     for task in TASKS:
         of_task = [result for result in results if result["task"] == task]
         of_budgets = [
             by_row([result for result in of_task if result["budget"] == budget]) for budget in ("steady", "cpu")
         ]
+        sources = [[100 * result["score"] for result in rows.get("source", {}).values()] for rows in of_budgets]
+        spreads = [statistics.stdev(scores) for scores in sources if len(scores) >= _FEWEST]
+        if spreads and min(spreads) > _LARGEST:
+            left_out.append(f"{task} ({min(spreads):.1f})")
+            continue
         cells = max(([better(name, rows) for name in MAIN] for rows in of_budgets), key=lambda row: sum(map(bool, row)))
         if any(cells):
             lines.append([task, *cells])
     columns = ["task", *("augmentation" if name == AUGMENTED[1:] else name for name in MAIN)]
     print_table("What a task network is trained on, and what it scores on real images, per cent", columns, lines)
+    if left_out:
+        print(f"\nLeft out, as the source differs by more than {_LARGEST} points between seeds: {', '.join(left_out)}.")
 
 
 def better(name: str, rows: Mapping[str, Mapping[int, Result]]) -> str:
