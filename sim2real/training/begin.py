@@ -98,11 +98,11 @@ def run_folder_of(
     sets = list(sets)
     if config.run or named_recipe(recipe, file, sets, settings):
         return config.run_folder
-    if config.sim:
-        others: dict[str, Any] = flags
-        return suited(config, recipe, file, sets, settings, **others).run_folder
     files = [RunFolder(config.run_folder.with_name(name)).config_file for name in (LABELLED, DEFAULT)]
     begun = [path for path in files if path.is_file()]
+    if config.sim and (begun or config.start_from):  # else a new training lists the simulated images anyway
+        others: dict[str, Any] = flags
+        return suited(config, recipe, file, sets, settings, **others).run_folder
     return max(begun, key=lambda path: path.stat().st_mtime).parent if begun else config.run_folder
 
 
