@@ -259,18 +259,22 @@ def decode_picture(data: bytes, path: Path, *, jpeg_decoder: jpeg.Decoder | None
             without alpha.
     """
     with _naming(path):
-        container, header = _header_of(data, path)
-        require_photo(header)
-        if container is jpeg:
-            return jpeg.read_picture(data, header, None, jpeg_decoder)
-        return container.read_picture(data, header, None)
+        return _decoded(data, path, jpeg_decoder=jpeg_decoder)
 
 
-def _decoded(data: bytes, path: Path, size: Sizing | None = None, window: Cutting | None = None) -> Picture:
+def _decoded(
+    data: bytes,
+    path: Path,
+    size: Sizing | None = None,
+    window: Cutting | None = None,
+    jpeg_decoder: jpeg.Decoder | None = None,
+) -> Picture:
     """Decode a photo, scaled and cut if asked for, after its header was checked."""
     container, header = _header_of(data, path)
     require_photo(header)
     if size is None:
+        if container is jpeg:
+            return jpeg.read_picture(data, header, None, jpeg_decoder)
         return container.read_picture(data, header, None)
     stored = header.width, header.height
     wanted = size(*stored)
