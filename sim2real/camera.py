@@ -3,8 +3,9 @@
 A translated rendering is as sharp as it was rendered, and its plain walls have no grain. A :class:`Camera` is fitted to
 real images (:func:`sim2real.training.fitting.fit_camera`) in seconds, without weights. It consists of a few numbers,
 which are stored in the file of the generator whose output it was fitted on. It models a sensor and a lens (Carlson et
-al. 2018, arXiv 1803.07721): luminance and both colour differences are blurred by three taps across and down, never
-sharpened, and get noise that grows with brightness and has the grain of real images. No pixels move.
+al. 2018, arXiv 1803.07721): luminance and both colour differences are blurred by three or five taps across and down, no
+frequency is strengthened, and they get noise that grows with brightness and has the grain of real images. No pixels
+move.
 """
 
 from collections.abc import Iterator
@@ -27,12 +28,15 @@ Floats = NDArray[np.float32]
 BLOCK: Final = 16  # px, side of the blocks for measuring spectra
 RINGS: Final = BLOCK // 2  # frequencies of a block: 1/16, 2/16 ... 1/2 cycles per pixel
 MOST_BLUR: Final = 0.25  # removes half a cycle per pixel entirely
+MOST_TAIL: Final = 0.25  # no frequency is strengthened or turned around, whatever the blur
 _ROWS: Final = 128  # of a strip; part of the result, as each strip has its own noise
 _REACH: Final = 3  # px, radius of the grain filter
+_TAPS: Final = 2  # px, radius of the blur
 _DIFFERENCES: Final = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 """Matrix from RGB to luminance and the differences of blue and of red from it, as in JPEG."""
 
 Share = Annotated[float, Rule(f"0 to {MOST_BLUR}", lambda share: 0 <= share <= MOST_BLUR)]
+Tail = Annotated[float, Rule(f"-{MOST_TAIL} to {MOST_TAIL}", lambda tail: abs(tail) <= MOST_TAIL)]
 Variance = Annotated[float, Rule(f"-{255**2} to {255**2}", lambda variance: abs(variance) <= 255**2)]
 Level = Annotated[float, Rule("0 to 255", lambda level: 0 <= level <= 255)]
 Grain = Annotated[
@@ -49,7 +53,10 @@ class Channel:
     """The blur and noise of one channel.
 
     Attributes:
-        blur: Weight of each neighbour, ``[blur, 1 - 2 blur, blur]`` across and down; 0 for no blur.
+        blur: Weight of each neighbour across and down; 0 for no blur.
+        tail: Weight of the pixels next to the neighbours, as a share of ``blur``. A lens has none or a little. A
+            camera that sharpens what its lens and its colour filters have blurred has a negative one: only the highest
+            frequencies are then weakened.
         base: Variance of the noise in black, in squared grey levels.
         slope: Increase of the variance for each grey level of luminance.
         until: The luminance above which the variance is constant, because no flat blocks were much brighter.
@@ -58,6 +65,7 @@ class Channel:
     """
 
     blur: Share = 0.0
+    tail: Tail = 0.0
     base: Variance = 0.0
     slope: Variance = 0.0
     until: Level = 255.0
@@ -65,8 +73,15 @@ class Channel:
 
     @property
     def sigma(self) -> float:
-        """The standard deviation of the blur in pixels."""
-        return float(np.sqrt(2 * self.blur))
+        """The standard deviation in pixels of the Gaussian that weakens a quarter of a cycle per pixel as much."""
+        lost = 2 * self.blur * (1 + 2 * self.tail)
+        return float(np.sqrt(2 * np.log(1 / (1 - lost))) / (np.pi / 2))
+
+    @property
+    def taps(self) -> tuple[float, ...]:
+        """The weights of five pixels in a row, whose sum is 1."""
+        far = self.tail * self.blur
+        return far, self.blur, 1 - 2 * (self.blur + far), self.blur, far
 
     @property
     def noisy(self) -> bool:
@@ -124,10 +139,10 @@ class Camera:
         starts = [*range(0, height, _ROWS), height]
         back = np.linalg.inv(_DIFFERENCES).astype(np.float32)
         for number, (top, bottom) in enumerate(pairwise(starts)):
-            above, below = max(0, top - 1), min(height, bottom + 1)  # rows that the blur needs
+            above, below = max(0, top - _TAPS), min(height, bottom + _TAPS)  # rows that the blur needs
             values = to_channels(image[above:below])
             pairs = zip(cv2.split(values), self.channels, strict=True)
-            planes = [_blurred(np.asarray(plane, np.float32), channel.blur) for plane, channel in pairs]
+            planes = [_blurred(np.asarray(plane, np.float32), channel) for plane, channel in pairs]
             planes = [plane[top - above : len(plane) - (below - bottom)] for plane in planes]
             level = planes[0].copy()
             for place, channel in enumerate(self.channels):
@@ -154,10 +169,10 @@ def to_channels(image: Image) -> Floats:
     return np.asarray(cv2.transform(image.astype(np.float32), _DIFFERENCES.astype(np.float32)), np.float32)
 
 
-def _blurred(plane: Floats, blur: float) -> Floats:
-    if not blur:
+def _blurred(plane: Floats, channel: Channel) -> Floats:
+    if not channel.blur:
         return plane
-    taps = np.array([blur, 1 - 2 * blur, blur], np.float32)
+    taps = np.array(channel.taps if channel.tail else channel.taps[1:-1], np.float32)
     return np.asarray(cv2.sepFilter2D(plane, -1, taps, taps, borderType=cv2.BORDER_REFLECT_101), np.float32)
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from benchmarks.validation import levels, read_some, render_town
-from sim2real.camera import BLOCK, RINGS, Camera, Channel
+from sim2real.camera import BLOCK, MOST_BLUR, MOST_TAIL, RINGS, Camera, Channel
 from sim2real.imageio import Encoding
 from sim2real.metrics.edges import edge_changes
 from sim2real.metrics.spectrum import SpectrumMetric
@@ -82,6 +84,29 @@ def test_they_are_found_back_in_photos(folder: str) -> None:
         assert camera.luma.sigma == pytest.approx(width(sigma), rel=0.15)
         for level in (60, 100, 140):  # photos have few flat blocks near black and white
             assert camera.luma.noise(level) ** 2 == pytest.approx(base + slope * level, rel=0.15)
+
+
+def test_a_camera_that_sharpens_after_its_lens_is_found_back(town: list[Image]) -> None:
+    lens = Channel(blur=0.15, tail=-0.2, base=1.0)
+    found = fit_camera(town, [Camera(luma=lens).apply(image, seed) for seed, image in enumerate(town)]).luma
+    waves = np.linspace(0, np.pi, 33)
+    assert gains(found, waves) == pytest.approx(gains(lens, waves), abs=0.05)
+    assert found.tail < -0.1
+
+
+def gains(channel: Channel, waves: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What is left of a wave whose phase grows by this much from pixel to pixel."""
+    return np.asarray(np.cos(np.multiply.outer(waves, np.arange(-2, 3))) @ channel.taps)
+
+
+@given(blur=st.floats(0, MOST_BLUR), tail=st.floats(-MOST_TAIL, MOST_TAIL))
+def test_no_frequency_is_strengthened_or_turned_around(blur: float, tail: float) -> None:
+    channel = Channel(blur=blur, tail=tail)
+    left = gains(channel, np.linspace(0, np.pi, 65))
+    assert left.min() > -1e-9
+    assert left.max() < 1 + 1e-9
+    assert left[0] == pytest.approx(1)
+    assert channel.sigma >= 0
 
 
 def test_noise_grows_not_far_beyond_what_flat_blocks_tell(town: list[Image]) -> None:
@@ -205,10 +230,14 @@ def test_a_camera_is_plain_numbers_that_are_checked_when_they_are_read() -> None
         parse(Camera, text.replace(b'"blur": 0.12', b'"blur": 0.3'))
     with pytest.raises(MisfitError, match="grain"):
         parse(Camera, text.replace(b"[1.0, ", b"[-1.0, "))
+    with pytest.raises(MisfitError, match="tail"):
+        parse(Camera, text.replace(b'"tail": 0.0', b'"tail": -0.3'))
+    older = parse(Camera, text.replace(b'"tail": 0.0, ', b""))
+    assert older == NOISY  # of versions without tails
     for value in (b"1e300", b"true", b'"much"', b"null"):
         with pytest.raises(MisfitError, match="base"):
             parse(Camera, text.replace(b'"base": 4.0', b'"base": ' + value))
-    assert str(NOISY) == "blur 0.49 px, noise 2.2 to 3.3 grey levels; of colours 0.63 px, 1.0 to 1.0"
+    assert str(NOISY) == "blur 0.47 px, noise 2.2 to 3.3 grey levels; of colours 0.64 px, 1.0 to 1.0"
     assert str(Camera()) == "no blur, no noise"
 
 

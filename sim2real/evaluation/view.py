@@ -2,7 +2,8 @@
 
 Images that are scaled differently look different, however alike they are (Parmar et al. 2022, "On Aliased Resizing",
 arXiv 2104.11222). All are therefore scaled to one height with Pillow's antialiased bicubic filter, as recommended
-there, none is enlarged, and all are cropped to the centre that they have in common.
+there, none is enlarged, and all are cropped to the centre that they have in common. Images that are hardly higher than
+the others, such as KITTI's of 370 to 376 rows, are only cropped, because scaling would make them softer.
 """
 
 import statistics
@@ -15,6 +16,7 @@ import PIL.Image
 from sim2real.metrics.base import Image
 
 _SMALL = 0.5  # of the median height or width: smaller images would reduce all others to thumbnails or strips
+_CROPPED = 1.05  # times the height of the view: images up to this height are cropped instead of scaled
 
 Size = tuple[int, int]
 """(W, H)."""
@@ -30,16 +32,16 @@ class View:
     def __call__(self, image: Image) -> Image:
         """Scale and crop an image, RGB (H, W, 3), to (height, width, 3); an image of that size is not changed."""
         height, width = image.shape[:2]
-        if height != self.height:
-            size = _width((width, height), self.height), self.height
+        size = _scaled((width, height), self.height)
+        if size != (width, height):
             image = np.asarray(PIL.Image.fromarray(image).resize(size, PIL.Image.Resampling.BICUBIC))
-        left = (image.shape[1] - self.width) // 2
-        return np.ascontiguousarray(image[:, left : left + self.width])
+        top, left = (size[1] - self.height) // 2, (size[0] - self.width) // 2
+        return np.ascontiguousarray(image[top : top + self.height, left : left + self.width])
 
     def fits(self, image: Image) -> bool:
         """Return whether an image is large enough."""
         height, width = image.shape[:2]
-        return height >= self.height and _width((width, height), self.height) >= self.width
+        return height >= self.height and _scaled((width, height), self.height)[0] >= self.width
 
 
 def common_view(*sets: Sequence[Size]) -> View:
@@ -50,8 +52,8 @@ def common_view(*sets: Sequence[Size]) -> View:
     """
     kept = [_but_small(sizes, [height for _, height in sizes]) for sizes in sets]
     height = min(size[1] for sizes in kept for size in sizes)
-    kept = [_but_small(sizes, [_width(size, height) for size in sizes]) for sizes in kept]
-    return View(min(_width(size, height) for sizes in kept for size in sizes), height)
+    kept = [_but_small(sizes, [_scaled(size, height)[0] for size in sizes]) for sizes in kept]
+    return View(min(_scaled(size, height)[0] for sizes in kept for size in sizes), height)
 
 
 def _but_small(sizes: Sequence[Size], lengths: Sequence[int]) -> list[Size]:
@@ -60,5 +62,8 @@ def _but_small(sizes: Sequence[Size], lengths: Sequence[int]) -> list[Size]:
     return [size for size, length in zip(sizes, lengths, strict=True) if length >= least]
 
 
-def _width(size: Size, height: int) -> int:
-    return max(1, round(size[0] * height / size[1]))
+def _scaled(size: Size, height: int) -> Size:
+    """Return the size of an image before it is cropped to a view of a height."""
+    if size[1] <= _CROPPED * height:
+        return size
+    return max(1, round(size[0] * height / size[1])), height

@@ -7,7 +7,7 @@ wide lens is softer.
 Noise is the median power of flat blocks at each brightness. Its variance is modelled as linear in brightness; values
 far above the line are the texture of roads and walls. Blur is measured by how much faster the power of blocks with
 strong edges falls towards high frequencies, without the noise; starting there, the blur of the luminance is refined to
-minimise the metric ``spectrum``. The camera only adds: it does not sharpen, and it does not remove noise.
+minimise the metric ``spectrum``. The camera strengthens no frequency, and it does not remove noise.
 """
 
 import math
@@ -20,13 +20,13 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2real.camera import BLOCK, MOST_BLUR, RINGS, Camera, Channel, Image, frequencies, to_channels
+from sim2real.camera import BLOCK, MOST_BLUR, MOST_TAIL, RINGS, Camera, Channel, Image, frequencies, to_channels
 from sim2real.imageio import Encoding
 from sim2real.metrics.spectrum import SpectrumMetric
 
 Floats = NDArray[np.float64]
 
-_STEPS: Final = (0.02, 0.01, 0.005)  # step sizes of the search for the blur
+_STEPS: Final = ((0.02, 0.1), (0.01, 0.05), (0.005, 0.025))  # step sizes of the search for blur and tail
 _CLEAR: Final = 0.03  # a smaller blur is within the differences between images
 _NEARER: Final = 0.97  # a step must reduce the distance to this part; less is within the differences between images
 _FURTHEST: Final = 0.05  # of the search from the blur of the edges, so that blur does not compensate for noise
@@ -100,26 +100,32 @@ def fit_camera(translated: Sequence[Image], real: Sequence[Image], encoding: Enc
     luma, *colours = (_blur(start, goal, channel) for channel in range(3))
 
     @cache
-    def camera(blur: float) -> Camera:
-        soft = Camera(*(Channel(blur=each) for each in (blur, *colours)))
+    def camera(luma: Channel) -> Camera:
+        soft = Camera(luma, *colours)
         return _with_noise(soft, measure("translated", translated, soft, encoding), goal)
 
-    if luma >= _CLEAR:
+    if luma.blur >= _CLEAR:
         metric = SpectrumMetric()
         wanted = metric.describe(real).sum(axis=0, keepdims=True)  # as one, so that no image is left over
-        furthest = max(luma - _FURTHEST, 0), min(luma + _FURTHEST, MOST_BLUR)
+        furthest = max(luma.blur - _FURTHEST, 0), min(luma.blur + _FURTHEST, MOST_BLUR)
 
         @cache
-        def apart(blur: float) -> float:
-            if not furthest[0] <= blur <= furthest[1]:
+        def apart(luma: Channel) -> float:
+            if not furthest[0] <= luma.blur <= furthest[1] or abs(luma.tail) > MOST_TAIL:
                 return math.inf
-            taken = [camera(blur).apply(image, seed, encoding) for seed, image in enumerate(translated)]
+            taken = [camera(luma).apply(image, seed, encoding) for seed, image in enumerate(translated)]
             return metric.distance(metric.describe(taken).sum(axis=0, keepdims=True), wanted)
 
         for step in _STEPS:
-            while apart(nearer := min((luma - step, luma + step), key=apart)) < _NEARER * apart(luma):
+            while apart(nearer := min(_around(luma, *step), key=apart)) < _NEARER * apart(luma):
                 luma = nearer
-    return camera(round(luma, 4))
+    return camera(luma)
+
+
+def _around(channel: Channel, blur: float, tail: float) -> list[Channel]:
+    """Return the channels that are one step of blur or of tail apart."""
+    steps = ((blur, 0.0), (-blur, 0.0), (0.0, tail), (0.0, -tail))
+    return [Channel(blur=round(channel.blur + more, 4), tail=round(channel.tail + far, 4)) for more, far in steps]
 
 
 def _middles(*sides: Sequence[Image]) -> list[list[Image]]:
@@ -204,18 +210,18 @@ def _line(levels: Floats, variances: Floats, weights: Floats) -> tuple[float, fl
     return float(line[0]), float(line[1]), kept
 
 
-def _blur(start: Blocks, goal: Blocks, channel: int) -> float:
-    """Return the blur, the weight of neighbouring pixels, that makes edges as soft as in ``goal``."""
+def _blur(start: Blocks, goal: Blocks, channel: int) -> Channel:
+    """Return the channel that makes edges as soft as in ``goal``."""
     (sharp, sharp_noise), (soft, soft_noise) = (_edges(blocks, channel) for blocks in (start, goal))
     known = (sharp > 0) & (soft > 0) & (np.arange(RINGS) >= 1)
     if not known.any():
-        return 0.0
+        return Channel()
     ratio = np.log(soft[known] / sharp[known])
     weights = 1 / (1 + sharp_noise[known] / sharp[known] + soft_noise[known] / soft[known]) ** 2
     gains = np.log(_GAINS[:, known])
     apart = ratio - gains
     apart -= (apart * weights).sum(axis=1, keepdims=True) / weights.sum()
-    return round(float(_BLURS[(np.square(apart) * weights).sum(axis=1).argmin()]), 3)
+    return _BLURS[int((np.square(apart) * weights).sum(axis=1).argmin())]
 
 
 def _edges(blocks: Blocks, channel: int) -> tuple[Floats, Floats]:
@@ -234,13 +240,26 @@ def _ring_means(values: Floats) -> Floats:
     return np.array([(values * _TWICE)[ring == _RING].sum() for ring in range(1, RINGS + 1)]) / _COUNTS
 
 
-_BLURS: Final = np.linspace(0, MOST_BLUR, 126)
+_BLURS: Final = (
+    Channel(),
+    *(
+        Channel(blur=round(blur, 3), tail=round(tail, 3))
+        for tail in sorted(np.linspace(-MOST_TAIL, MOST_TAIL, 11).tolist(), key=abs)
+        for blur in np.linspace(0, MOST_BLUR, 126)[1:].tolist()
+    ),
+)
 
 
 def _gains() -> Floats:
     """Return the share of power that each blur leaves, by rings."""
-    down, across = (1 - np.cos(2 * np.pi * f(BLOCK)) for f in (np.fft.fftfreq, np.fft.rfftfreq))
-    return np.stack([_ring_means(np.square(np.outer(1 - 2 * t * down, 1 - 2 * t * across))) for t in _BLURS])
+    down, across = (2 * np.pi * np.asarray(f(BLOCK), np.float64) for f in (np.fft.fftfreq, np.fft.rfftfreq))
+
+    def left(taps: Sequence[float], waves: Floats) -> Floats:
+        far, near, middle, *_ = taps
+        return np.asarray(middle + 2 * near * np.cos(waves) + 2 * far * np.cos(2 * waves))
+
+    each = (np.outer(left(channel.taps, down), left(channel.taps, across)) for channel in _BLURS)
+    return np.stack([_ring_means(np.square(gains)) for gains in each])
 
 
 _GAINS: Final = np.maximum(_gains(), 1e-9)

@@ -36,6 +36,15 @@ def test_the_middle_is_seen_at_the_scale_of_the_smaller_side() -> None:
     np.testing.assert_array_equal(view(wide)[:, 2:-2], np.full((20, 16, 3), 200, np.uint8))
 
 
+def test_pictures_that_are_hardly_higher_are_cropped_and_not_made_softer() -> None:
+    random = np.random.default_rng(0)
+    kitti = [random.integers(0, 256, (height, width, 3), dtype=np.uint8) for width, height in ((620, 188), (612, 185))]
+    view = common_view([(620, 188)], [(612, 185), (621, 187)])
+    assert view == View(612, 185)
+    np.testing.assert_array_equal(view(kitti[0]), kitti[0][1:186, 4:616])
+    np.testing.assert_array_equal(view(kitti[1]), kitti[1])
+
+
 def test_shrinking_does_not_alias() -> None:
     stripes = grey(64, 64)
     stripes[::2] = 250
