@@ -102,6 +102,17 @@ SHORT: Mapping[str, Short] = {
     "default": Short(200, _GRID, _TOLD),
     "labelled": Short(200, {**_GRID, "discriminator.regularization.augment": ["color"]}, _TOLD),
     "class-distribution": Short(300, {"data.size": [208, 64]}, "After 300 steps on frames of 208x64; 48 photos."),
+    "textured": Short(
+        500,
+        {
+            **_GRID,
+            "data.size": [208, 128],
+            "data.load_size": [416, 128],
+            "data.batch_size": 2,
+            "generator.options.side": 128,
+        },
+        "After 500 steps on windows of 208x128, with 48 photos. It is not made for such frames: it paints the sky, too.",
+    ),
     "combined": _narrow(500),
     "vkitti2kitti": _narrow(1500, batch=2, more=_FASTER, caption=", at a rate of 1e-3"),
     "monet2photo": _narrow(600, batch=4, more=_FASTER, caption=", at a rate of 1e-3"),

@@ -172,6 +172,7 @@ def register_recipes(register: Register) -> None:  # noqa: D103
         "default": "light and colours, every edge stays, both ways: minutes on a CPU; what `train SIM REAL` uses",
         "grid": "light and colours by place and brightness: edges stay, minutes on a CPU",
         "labelled": "grid with a discriminator that knows classes; what `train SIM REAL` uses if SIM has masks",
+        "textured": "grid, and then texture from noise: for small images of plain surfaces",
         "combined": "textures as well: networks that paint their own pixels, patch and global discriminators",
         "vkitti2kitti": "Virtual KITTI to KITTI at 1024x256, patch and global discriminators",
         "monet2photo": "paintings and photos at 128x128, batch normalisation",

@@ -105,7 +105,8 @@ LABELLED: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 COLOURS = ("reinhard", "histogram", "pixel-distribution", "fda", "augment")
 PUBLISHED = ("vkitti2kitti", "monet2photo", "resnet9-sigmoid", "cyclegan-256", "cyclegan", "cut", "fastcut")
-GRID = "grid"
+GRID, TEXTURED = "grid", "textured"
+_LONGER = 3  # times the steps: the texture follows the light, and both together take as long as the painting networks
 _TANH = ("generator.options.output=tanh", "losses.cycle=10", "losses.identity=1")
 VARIATIONS: Mapping[str, tuple[str, ...]] = {
     "combined": (),
@@ -144,7 +145,7 @@ GUIDED: Mapping[str, tuple[str, ...]] = {
 
 LOOKS: Mapping[str, tuple[str, int]] = {
     f"{recipe} x{looks}": (recipe, looks)
-    for recipe in ("pixel-distribution", "class-distribution", GRID, "labelled")
+    for recipe in ("pixel-distribution", "class-distribution", GRID, "labelled", TEXTURED)
     for looks in (2, 5)
 }
 """Rows of several translations of each image -> their recipe, and how many."""
@@ -158,7 +159,7 @@ def known_rows() -> Mapping[str, Row]:
         "source": Row(),
         **{name: Row(name) for name in COLOURS if name in registered},
         **{name: Row(recipe, sets, masks=True) for name, (recipe, sets) in LABELLED.items()},
-        **{name: Row(name) for name in (*PUBLISHED, GRID, "default")},
+        **{name: Row(name) for name in (*PUBLISHED, GRID, "default", TEXTURED)},
         **{name: Row(recipe, looks=looks, masks=recipe in LABELLED) for name, (recipe, looks) in LOOKS.items()},
         **{name: Row("combined", sets) for name, sets in {**DISCRIMINATORS, **VARIATIONS, **GUIDED}.items()},
     }
@@ -180,13 +181,18 @@ def settings(row: Row, size: tuple[int, int], budget: Budget) -> list[str]:
         return [f"data.size={list(size)}", precision, *row.sets]
     load = [round(side * 286 / 256) for side in size]
     load_size = [f"data.load_size={load}"] if row.recipe in {"cyclegan", "cut", "fastcut"} else []
-    if row.recipe in {GRID, "labelled", "default"}:  # their networks are small, so they see more images in equal time
+    if row.recipe in {
+        GRID,
+        "labelled",
+        "default",
+        TEXTURED,
+    }:  # their networks are small, so they see more images in equal time
         return [
             f"data.size={list(size)}",
             precision,
             f"data.load_size={list(size)}",
             *([f"data.batch_size={batch_of(5 * budget.batch // 2, size)}"] if budget.batch else []),
-            f"train.steps={budget.steps}",
+            f"train.steps={budget.steps * (_LONGER if row.recipe == TEXTURED else 1)}",
             "train.patience=0",
             f"evaluate.every={budget.evaluate[0]}",
             f"evaluate.count={budget.evaluate[1]}",

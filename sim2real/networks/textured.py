@@ -1,4 +1,4 @@
-"""The grid of colour transforms plus fine texture, such as grain and asphalt, for the classes that may have texture.
+"""The grid of colour transforms plus texture, such as grain and asphalt, for the classes that may have texture.
 
 The texture has a small amplitude and no low frequencies, so that light, colours and outlines stay those of the grid.
 The difference between an image and its Gaussian blur is a level of the Laplacian pyramid (Burt and Adelson 1983). The
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from math import ceil
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -60,7 +60,8 @@ class TexturedGrid(Grid):
             texture is added to it; without a camera, all grain is left to the texture.
         strength: Maximum of the network's output, for a range of 1; the residual is at most twice that.
         sigma: Standard deviation of the low-pass, in pixels of a frame whose shorter side has 256.
-        plain: Names of classes without texture; names that the run does not have are ignored.
+        plain: Names of classes without texture; names that the run does not have are ignored. If there are none, all
+            pixels may have texture, and no masks are needed.
         begin: Share of the training's steps after which texture begins: 0 at once, 1 never.
 
     Raises:
@@ -73,7 +74,7 @@ class TexturedGrid(Grid):
         "its texture is sampled from the seed of each frame, and left out above a size of frames; neither is a graph. "
         f"Train with the generator 'grid' (recipe grid or labelled), or {STUDENT}"
     )
-    inputs: ClassVar[tuple[str, ...]] = ("segmentation",)
+    inputs: tuple[str, ...] = ("segmentation",)
     plain: Tensor
     begun: Tensor
 
@@ -95,6 +96,7 @@ class TexturedGrid(Grid):
         super().__init__(in_channels, out_channels, width=width, blocks=blocks, side=side, styles=styles, camera=camera)
         _check(strength=(strength, 0.0, 1.0), sigma=(sigma, 0.01, _HEIGHT), begin=(begin, 0.0, 1.0))
         self.strength, self.sigma, self.begin, self.plain_names = strength, sigma, begin, tuple(plain)
+        self.inputs = self.inputs if self.plain_names else ()
         channels = [out_channels + 1, *_WIDTHS, out_channels]
         layers: list[nn.Module] = []
         for before, after in pairwise(channels):
@@ -127,7 +129,7 @@ class TexturedGrid(Grid):
         Args:
             images: The images to translate, (N, 3, H, W) in [-1, 1].
             seeds: A seed for each image, uint64 (N,), or None.
-            inputs: ``"segmentation"``, (N, H, W); None: no pixel has a class.
+            inputs: ``"segmentation"``, (N, H, W); None or empty: no pixel has a class.
         """
         if not self._draws(images):
             return super().forward(images, seeds)
@@ -163,7 +165,7 @@ class TexturedGrid(Grid):
         noise = torch.zeros_like(plane) if seeds is None else noise_of(plane, seeds ^ _OTHERS)
         made: Tensor = self.strength * self.texture(torch.cat([2 * values - 1, noise], 1)).tanh()
         residual = made - low_pass(made, self.sigma * min(values.shape[2:]) / _HEIGHT)
-        if inputs is not None:
+        if inputs:
             is_plain = (inputs["segmentation"][:, None] == self.plain[:, None, None]).any(1, keepdim=True)
             residual = residual.masked_fill(is_plain, 0.0)
         return values + residual

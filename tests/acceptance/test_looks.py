@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sim2real.imageio import encode_png, read_rgb
 from tests.acceptance.test_baselines import fit
 from tests.commands import Cli, Write, contents, refused
 
@@ -102,3 +103,22 @@ def test_looks_in_the_python_interface(run: Path, source: Path, tmp_path: Path) 
         sim2real.convert(source, out, model=run, look=look, device="cpu")
     one, other = (read_rgb(out / "0000.png") for out in outs)
     assert not np.array_equal(one, other)
+
+
+def test_plain_surfaces_get_another_texture_in_each_look(cli: Cli, paint: Write, tmp_path: Path) -> None:
+    flat, rough = tmp_path / "flat", paint(tmp_path / "rough", 8, size=(32, 32))
+    flat.mkdir()
+    for level in (40, 90, 140, 190):
+        (flat / f"{level:03}.png").write_bytes(encode_png(np.full((32, 32, 3), level, np.uint8)))
+    sets = ("data.size=[32, 32]", "data.load_size=[32, 32]", "discriminator.options.width=8", "data.batch_size=2")
+    options = [part for each in sets for part in ("--set", each)]
+    run = ("--recipe", "textured", "--run", tmp_path / "run", "--steps", "200", "--device", "cpu")
+    trained = cli("train", flat, rough, *run, *options)
+    assert trained.returncode == 0, trained.stderr
+    out = tmp_path / "out"
+    assert cli("convert", flat, out, "--model", tmp_path / "run", "--looks", "2", "--device", "cpu").returncode == 0
+    for name in ("040.png", "090.png", "140.png", "190.png"):
+        one, other = (read_rgb(out / f"look_0{number}" / name).astype(float) for number in range(2))
+        textures = [(image - image.mean(axis=(0, 1))).ravel() for image in (one, other)]
+        assert np.std(textures, axis=1).min() > 2  # none before
+        assert np.corrcoef(*textures)[0, 1] < 0.3

@@ -131,6 +131,14 @@ def test_without_plain_classes_all_pixels_get_texture(plain: tuple[str, ...]) ->
     assert (network(before, SEEDS) != before).float().mean() > 0.95
 
 
+def test_masks_are_needed_for_plain_classes_alone() -> None:
+    assert capabilities(TexturedGrid()).inputs == ("segmentation",)
+    free = learnt(camera=False, plain=())
+    assert capabilities(free).inputs == ()
+    with_nothing = RangeAdapter(free, returns_images=True)(images(), {}, seeds=SEEDS)
+    assert torch.equal(with_nothing, free(images(), SEEDS))
+
+
 def test_before_it_begins_it_is_the_grid() -> None:
     network, before, inputs = learnt(begun=False), images(), sky_above()
     with_random_grid(network)
