@@ -111,7 +111,7 @@ SHORT: Mapping[str, Short] = {
             "data.batch_size": 2,
             "generator.options.side": 128,
         },
-        "After 500 steps on windows of 208x128, with 48 photos. It is not made for such frames: it paints the sky, too.",
+        "After 500 steps on windows of 208x128, with 48 photos. It is not made for such frames: it paints skies, too.",
     ),
     "combined": _narrow(500),
     "vkitti2kitti": _narrow(1500, batch=2, more=_FASTER, caption=", at a rate of 1e-3"),

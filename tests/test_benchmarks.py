@@ -188,6 +188,12 @@ def test_the_summary_has_of_each_row_the_better_column(tmp_path: Path, capsys: p
             run.write_result(file, {**line, "score": score + 0.01 * seed})
     line = {"task": "toytown", "metric": "mIoU", "tested": 1, "row": "source", "seed": 0}
     run.write_result(file, {**line, "budget": "steady", "score": 0.4})  # alone, it does not replace a whole line
+    for row, seeds in (("textured", 3), ("textured x5", 3), ("textured x5+augmentation", 2)):
+        for seed in range(seeds):
+            line = {"task": "toytown", "budget": "cpu", "metric": "mIoU", "tested": 1, "row": row, "seed": seed}
+            run.write_result(
+                file, {**line, "score": 0.5 + 0.1 * len(row.split("x5")) + 0.01 * seed + 0.1 * (seeds < 3)}
+            )
     for seed in range(2):  # these go first
         line = {"task": "signs", "metric": "accuracy", "tested": 1, "row": "grid+augmentation", "seed": seed}
         run.write_result(file, {**line, "budget": "cpu", "score": 0.1})
@@ -202,7 +208,7 @@ def test_the_summary_has_of_each_row_the_better_column(tmp_path: Path, capsys: p
     lines = (re.split(r" *\| *", line) for line in printed.splitlines())
     rows = {cells[1]: cells[2:] for cells in lines if len(cells) > 1}
     assert rows["toytown"][:4] == ["31.0 ± 1.0 (3)", "51.0 ± 1.0 (3)", "", "81.0 ± 1.0 (3)"]
-    assert rows["toytown"][4:7] == ["", "", "91.0 ± 1.0 (3)"]
+    assert rows["toytown"][4:8] == ["71.0 ± 1.0 x5 (3)", "", "", "91.0 ± 1.0 (3)"]
     assert rows["signs"][3] == "60.0 ± 0.0 a (2)"
 
 
