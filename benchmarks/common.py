@@ -19,7 +19,7 @@ from rich.table import Table
 
 T = TypeVar("T")
 _LEAST = 0.95
-_CONSOLE = Console(width=160, highlight=False, soft_wrap=True)
+_CONSOLE = Console(width=320, highlight=False, soft_wrap=True)
 
 
 def make_parser(description: str | None, *, repeats: int) -> argparse.ArgumentParser:
