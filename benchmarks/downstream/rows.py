@@ -106,6 +106,7 @@ LABELLED: Mapping[str, tuple[str, tuple[str, ...]]] = {
 COLOURS = ("reinhard", "histogram", "pixel-distribution", "fda", "augment")
 PUBLISHED = ("vkitti2kitti", "monet2photo", "resnet9-sigmoid", "cyclegan-256", "cyclegan", "cut", "fastcut")
 GRID, TEXTURED = "grid", "textured"
+_SMALL = {GRID, "labelled", "default", TEXTURED}  # small networks, which see more images in equal time
 _LONGER = 3  # times the steps: the texture follows the light, and both together take as long as the painting networks
 _TANH = ("generator.options.output=tanh", "losses.cycle=10", "losses.identity=1")
 VARIATIONS: Mapping[str, tuple[str, ...]] = {
@@ -181,12 +182,7 @@ def settings(row: Row, size: tuple[int, int], budget: Budget) -> list[str]:
         return [f"data.size={list(size)}", precision, *row.sets]
     load = [round(side * 286 / 256) for side in size]
     load_size = [f"data.load_size={load}"] if row.recipe in {"cyclegan", "cut", "fastcut"} else []
-    if row.recipe in {
-        GRID,
-        "labelled",
-        "default",
-        TEXTURED,
-    }:  # their networks are small, so they see more images in equal time
+    if row.recipe in _SMALL:
         return [
             f"data.size={list(size)}",
             precision,
